@@ -1,0 +1,12 @@
+//! Asks the linker to hand every ring's set-up to `src/sys/ring.rs`.
+//!
+//! Only this package's own binaries and tests are linked so; a crate that uses
+//! adit as a library may add the same argument in its build script, or do
+//! without the flag that it sets.
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    for kind in ["bins", "tests"] {
+        println!("cargo::rustc-link-arg-{kind}=-Wl,--wrap=io_uring_queue_init_params");
+    }
+}

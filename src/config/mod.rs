@@ -1,0 +1,285 @@
+//! The configuration: what was meant.
+//!
+//! [`file`] holds what was typed, as serde reads it from RON; reading it gives
+//! the types of this page, none of which can hold an invalid value. The
+//! command line builds the same types from its flags, and
+//! [`convert`](crate::config::convert) prints RON from other programs' files.
+//! Nothing here touches a socket; files named by the configuration
+//! (certificates, keys) are read elsewhere.
+
+mod address;
+pub mod convert;
+mod error;
+mod file;
+mod position;
+mod units;
+
+pub use address::{Address, AddressError, Host};
+pub use error::ConfigError;
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::limits;
+
+/// Everything that a [`Server`](crate::Server) is told.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Where clients come in. At least one, with addresses that differ.
+    pub listeners: Vec<Listener>,
+    /// What listeners lead to. [`Listener::service`] is an index into it.
+    pub services: Vec<Service>,
+    /// How many shards there are, and where they run.
+    pub shards: Shards,
+    /// Bytes taken from one side of a tunnel in one turn, within
+    /// [`limits::BUFFER_SIZE_MIN`] and [`limits::BUFFER_SIZE_MAX`].
+    pub buffer_size: usize,
+    /// How long each phase of a tunnel may take.
+    pub timeouts: Timeouts,
+    /// What the backend sees when a client ends its TCP stream without a TLS
+    /// close_notify.
+    pub truncation: Truncation,
+    /// Where log lines go.
+    pub log: Log,
+    /// Where `adit stats` finds the process.
+    pub admin: Admin,
+}
+
+/// One address that accepts clients.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// The name in log lines and statistics; the address if none was given.
+    pub name: String,
+    /// What is bound, once per shard.
+    pub address: Address,
+    /// Connections that the kernel may hold for each shard's socket.
+    pub backlog: u32,
+    /// TLS towards the client.
+    pub tls: ServerTls,
+    /// The service that its tunnels lead to: an index into
+    /// [`Config::services`].
+    pub service: usize,
+}
+
+/// TLS as a server speaks it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServerTls {
+    /// The certificate chain, leaf first, in PEM. May hold the key as well.
+    pub cert: PathBuf,
+    /// The private key in PEM. The same path as `cert` when both are in one
+    /// file.
+    pub key: PathBuf,
+    /// Session tickets sent after a TLS 1.3 handshake; 0 turns tickets off in
+    /// both versions.
+    pub tickets: usize,
+}
+
+/// A set of backends that do the same job.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// The name in log lines and statistics.
+    pub name: String,
+    /// At least one. They are tried in order until one accepts.
+    pub backends: Vec<Backend>,
+}
+
+/// One place that plaintext is carried to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backend {
+    /// Where it is. Never [`Host::Any`].
+    pub address: Address,
+}
+
+/// How many shards there are, and on which CPUs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Shards {
+    /// `None`: one for each CPU of `cpus`, or of the process's affinity mask.
+    pub count: Option<NonZeroUsize>,
+    /// The CPUs to pin shards to, in order. `None`: those of the affinity
+    /// mask. Shards beyond the number of CPUs are left unpinned, all of them.
+    pub cpus: Option<Vec<usize>>,
+}
+
+/// How long each phase of a tunnel may take. A zero means no limit where the
+/// field says so, and cannot occur elsewhere.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Timeouts {
+    /// From accept to the end of the TLS handshake.
+    pub handshake: Duration,
+    /// From the end of the handshake to a connected backend, over name
+    /// resolution and every address.
+    pub connect: Duration,
+    /// Without a byte in either direction. Zero: none.
+    pub idle: Duration,
+    /// Without a byte once one direction has ended. Zero: none.
+    pub half_close: Duration,
+    /// For open tunnels after the order to stop. Zero: cut at once.
+    pub drain: Duration,
+}
+
+/// What becomes of a client's TCP FIN that no close_notify announced.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Truncation {
+    /// It is passed on as FIN: many clients never send close_notify.
+    #[default]
+    Fin,
+    /// It is passed on as a reset, so that the backend cannot take a cut
+    /// stream for a whole one.
+    Reset,
+}
+
+/// Where log lines go, and which.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Log {
+    /// The least severe level that is written.
+    pub level: log::LevelFilter,
+    /// Where to.
+    pub sink: LogSink,
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LogSink {
+    /// Standard error.
+    Stderr,
+    /// The system's syslog daemon.
+    Syslog(SyslogSink),
+}
+
+/// How the syslog daemon is spoken to, in the terms of syslog(3).
+#[derive(Clone, Debug, PartialEq)]
+pub struct SyslogSink {
+    /// The datagram socket of the daemon.
+    pub socket: PathBuf,
+    /// The word in front of the PID.
+    pub ident: String,
+    /// The facility.
+    pub facility: SyslogFacility,
+    /// The least severe priority that is sent (`setlogmask(LOG_UPTO(…))`).
+    pub up_to: SyslogLevel,
+}
+
+/// Syslog facilities (RFC 3164, section 4.1.1).
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SyslogFacility {
+    User,
+    Daemon,
+    Auth,
+    AuthPriv,
+    Local0,
+    Local1,
+    Local2,
+    Local3,
+    Local4,
+    Local5,
+    Local6,
+    Local7,
+}
+
+/// Syslog severities (RFC 3164, section 4.1.1), most severe first.
+#[allow(missing_docs)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SyslogLevel {
+    Emerg,
+    Alert,
+    Crit,
+    Err,
+    Warning,
+    Notice,
+    Info,
+    Debug,
+}
+
+/// Where `adit stats` finds the process.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Admin {
+    /// A Unix socket named after the process id in the user's runtime
+    /// directory.
+    #[default]
+    Auto,
+    /// A Unix socket at this path.
+    Path(PathBuf),
+    /// None.
+    Off,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            handshake: limits::HANDSHAKE_TIMEOUT,
+            connect: limits::CONNECT_TIMEOUT,
+            idle: limits::IDLE_TIMEOUT,
+            half_close: limits::HALF_CLOSE_TIMEOUT,
+            drain: limits::DRAIN_TIMEOUT,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: log::LevelFilter::Info,
+            sink: LogSink::Stderr,
+        }
+    }
+}
+
+impl Default for SyslogSink {
+    fn default() -> Self {
+        Self {
+            socket: PathBuf::from("/dev/log"),
+            ident: "adit".into(),
+            facility: SyslogFacility::Local1,
+            up_to: SyslogLevel::Notice,
+        }
+    }
+}
+
+impl Default for Shards {
+    /// One shard for each CPU that the process may use.
+    fn default() -> Self {
+        Self {
+            count: None,
+            cpus: None,
+        }
+    }
+}
+
+impl Config {
+    /// The configuration of one listener that leads to one backend, with every
+    /// default.
+    pub fn single(listen: Address, tls: ServerTls, backend: Address) -> Self {
+        Self {
+            listeners: vec![Listener {
+                name: listen.to_string(),
+                address: listen,
+                backlog: limits::BACKLOG_DEFAULT,
+                tls,
+                service: 0,
+            }],
+            services: vec![Service {
+                name: backend.to_string(),
+                backends: vec![Backend { address: backend }],
+            }],
+            shards: Shards::default(),
+            buffer_size: limits::BUFFER_SIZE_DEFAULT,
+            timeouts: Timeouts::default(),
+            truncation: Truncation::default(),
+            log: Log::default(),
+            admin: Admin::default(),
+        }
+    }
+}
+
+impl ServerTls {
+    /// A certificate and its key, with every default.
+    pub fn new(cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
+        Self {
+            cert: cert.into(),
+            key: key.into(),
+            tickets: limits::TICKETS_PER_HANDSHAKE,
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Every bound and every default, in one place.
+//!
+//! A number that limits something, or that is what an operator gets when the
+//! configuration is silent, stands here and nowhere else. Units come last in
+//! the names, unless the type says them.
+
+use std::time::Duration;
+
+/// The most shards that one process may be asked for.
+pub const SHARDS_MAX: usize = 1024;
+
+/// Entries in a shard's submission ring. A busy shard submits a few polls per
+/// turn; more than this only costs locked memory.
+pub const RING_DEPTH: usize = 128;
+
+/// Memory that glommio registers for direct I/O, in bytes per shard. adit does
+/// none, so this is the least that the allocator accepts without complaint.
+pub const RING_IO_MEMORY: usize = 64 * 1024;
+
+/// How long all shards together may take from thread start to ready.
+pub const SHARD_START_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Orders that may wait in one shard's inbox.
+pub const ORDERS_QUEUED_MAX: usize = 64;
+
+/// Commands (signals, handles, admin requests) that may wait for the main shard.
+pub const COMMANDS_QUEUED_MAX: usize = 256;
+
+/// How long the main shard waits for every shard's snapshot before it names
+/// the ones that stayed silent.
+pub const SNAPSHOT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long the main shard waits for every shard to prepare a new
+/// configuration before it gives the reload up.
+pub const PREPARE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The listen backlog when the configuration names none. The kernel cuts it to
+/// `net.core.somaxconn`.
+pub const BACKLOG_DEFAULT: u32 = 4096;
+
+/// The most that a listen backlog may be asked for.
+pub const BACKLOG_MAX: u32 = 1 << 20;
+
+/// Bytes taken from one side of a tunnel in one turn. The default is three
+/// full TLS records. With it a tunnel whose both directions are stalled holds
+/// at most `2 * BUFFER_SIZE_DEFAULT + RECORD_WIRE_MAX + sealing overhead`,
+/// which is under 128 KiB.
+pub const BUFFER_SIZE_DEFAULT: usize = 48 * 1024;
+
+/// The least `buffer_size`.
+pub const BUFFER_SIZE_MIN: usize = 1024;
+
+/// The greatest `buffer_size`.
+pub const BUFFER_SIZE_MAX: usize = 1024 * 1024;
+
+/// The longest TLS record on the wire: header, fragment and the expansion that
+/// TLS 1.2 allows (RFC 5246, section 6.2.3; RFC 8446 allows less).
+pub const RECORD_WIRE_MAX: usize = 5 + 16 * 1024 + 2048;
+
+/// The most plaintext in one TLS record (RFC 8446, section 5.1).
+pub const RECORD_PLAIN_MAX: usize = 16 * 1024;
+
+/// What sealing may add to one record: header, content type, tag and, in
+/// TLS 1.2, an explicit nonce.
+pub const RECORD_SEAL_OVERHEAD_MAX: usize = 64;
+
+/// The most bytes a client may send before its handshake is done. A
+/// ClientHello with a post-quantum key share is about 2 KiB, a long client
+/// certificate chain tens of KiB.
+pub const HANDSHAKE_BYTES_MAX: usize = 128 * 1024;
+
+/// Turns that one tunnel may take before the other tunnels of its shard get
+/// theirs.
+pub const TURNS_PER_POLL: usize = 4;
+
+/// Connections taken from one listener before the shard turns to its tunnels.
+pub const ACCEPTS_PER_TURN: usize = 32;
+
+/// How long a listener rests after the kernel refused it a descriptor.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The step of the timer wheel. Every timeout is met to within one step.
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// Slots of the timer wheel: one turn is `WHEEL_SLOTS * TICK`.
+pub const WHEEL_SLOTS: usize = 512;
+
+/// Default time for the TLS handshake.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Default time for resolving the backend's name and connecting to it, over
+/// all of its addresses together.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Default time without a byte in either direction.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Default time without a byte once one direction has ended.
+pub const HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Default time that open tunnels get once the server is told to stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a closing tunnel may take to hand the kernel's last bytes to a
+/// peer before the connection is reset.
+pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The longest timeout that may be configured: a year.
+pub const TIMEOUT_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// Idle time before the kernel sends its first keepalive probe.
+pub const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+
+/// Time between keepalive probes.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
+
+/// Unanswered keepalive probes before the kernel gives the peer up.
+pub const KEEPALIVE_PROBES: u32 = 4;
+
+/// How long a resolved backend name is trusted.
+pub const RESOLVE_TTL: Duration = Duration::from_secs(30);
+
+/// How soon a name that failed to resolve is asked for again.
+pub const RESOLVE_RETRY: Duration = Duration::from_secs(1);
+
+/// Names that may be resolved at once in the process.
+pub const RESOLVES_IN_FLIGHT_MAX: usize = 4;
+
+/// Addresses of one backend name that are tried.
+pub const ADDRESSES_PER_NAME_MAX: usize = 16;
+
+/// Age at which a ticket key stops sealing new tickets and a fresh one takes
+/// its place; it goes on opening old ones for as long again.
+pub const TICKET_KEY_ROTATION: Duration = Duration::from_secs(12 * 3600);
+
+/// Lifetime stated in a session ticket (RFC 8446, section 4.6.1: seven days at
+/// most).
+pub const TICKET_LIFETIME: Duration = Duration::from_secs(12 * 3600);
+
+/// Session tickets sent after a TLS 1.3 handshake.
+pub const TICKETS_PER_HANDSHAKE: usize = 2;
+
+/// A certificate with less than this left is warned of.
+pub const CERTIFICATE_EXPIRY_WARNING: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The largest file of certificates, keys or configuration that is read, in
+/// bytes.
+pub const FILE_SIZE_MAX: u64 = 16 * 1024 * 1024;
+
+/// Log lines that may wait for the writer; more are dropped and counted.
+pub const LOG_LINES_QUEUED_MAX: usize = 4096;
+
+/// The longest log line, in bytes, after escaping.
+pub const LOG_LINE_MAX: usize = 2048;
+
+/// The longest request head that the admin endpoint reads, in bytes.
+pub const ADMIN_REQUEST_MAX: usize = 8 * 1024;
+
+/// How long an admin client may take over its request.
+pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Admin connections served at once.
+pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+const _: () = assert!(
+    2 * BUFFER_SIZE_DEFAULT
+        + RECORD_WIRE_MAX
+        + (BUFFER_SIZE_DEFAULT / RECORD_PLAIN_MAX + 1) * RECORD_SEAL_OVERHEAD_MAX
+        <= 128 * 1024,
+    "a stalled tunnel must stay within 128 KiB by default"
+);

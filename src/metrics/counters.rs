@@ -1,0 +1,87 @@
+//! One shard's counters.
+
+use std::cell::Cell;
+
+use super::{CloseCount, Totals};
+use crate::tunnel::CloseReason;
+
+/// A number that only its shard touches.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(Cell<u64>);
+
+impl Counter {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.set(self.0.get().wrapping_add(n));
+    }
+
+    pub(crate) fn sub(&self, n: u64) {
+        debug_assert!(self.0.get() >= n);
+        self.0.set(self.0.get().wrapping_sub(n));
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.get()
+    }
+}
+
+/// One shard's counters.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    pub(crate) accepted: Counter,
+    pub(crate) tunnels_open: Counter,
+    pub(crate) handshakes_in_progress: Counter,
+    pub(crate) handshakes: Counter,
+    pub(crate) handshakes_resumed: Counter,
+    pub(crate) bytes_up: Counter,
+    pub(crate) bytes_down: Counter,
+    pub(crate) accept_pauses: Counter,
+    pub(crate) panics: Counter,
+    closes: Box<[Counter]>,
+}
+
+impl Counters {
+    pub(crate) fn new() -> Self {
+        Self {
+            accepted: Counter::default(),
+            tunnels_open: Counter::default(),
+            handshakes_in_progress: Counter::default(),
+            handshakes: Counter::default(),
+            handshakes_resumed: Counter::default(),
+            bytes_up: Counter::default(),
+            bytes_down: Counter::default(),
+            accept_pauses: Counter::default(),
+            panics: Counter::default(),
+            closes: (0..CloseReason::COUNT).map(|_| Counter::default()).collect(),
+        }
+    }
+
+    pub(crate) fn closed(&self, reason: CloseReason) {
+        self.closes[reason.index()].add(1);
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        Totals {
+            accepted: self.accepted.get(),
+            tunnels_open: self.tunnels_open.get(),
+            handshakes_in_progress: self.handshakes_in_progress.get(),
+            handshakes: self.handshakes.get(),
+            handshakes_resumed: self.handshakes_resumed.get(),
+            bytes_up: self.bytes_up.get(),
+            bytes_down: self.bytes_down.get(),
+            accept_pauses: self.accept_pauses.get(),
+            panics: self.panics.get(),
+            closed: self
+                .closes
+                .iter()
+                .enumerate()
+                .filter(|(_, counter)| counter.get() > 0)
+                .filter_map(|(index, counter)| {
+                    Some(CloseCount {
+                        reason: CloseReason::from_index(index)?,
+                        count: counter.get(),
+                    })
+                })
+                .collect(),
+        }
+    }
+}

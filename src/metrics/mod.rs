@@ -1,0 +1,11 @@
+//! What is counted.
+//!
+//! [`Counters`] are a shard's own cells: no atomic, no lock, read by nobody
+//! else. A shard copies them into a [`ShardStats`] when the main shard asks
+//! over the mesh, and the main shard joins those into [`Stats`].
+
+mod counters;
+mod stats;
+
+pub(crate) use counters::Counters;
+pub use stats::{CloseCount, ListenerStats, ShardStats, State, Stats, Totals};

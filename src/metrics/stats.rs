@@ -1,0 +1,134 @@
+//! A picture of the whole process, as `adit stats` shows it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::tunnel::CloseReason;
+
+/// The process at one moment: every shard's figures and their sum.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Stats {
+    /// The program's version.
+    pub version: String,
+    /// The process id.
+    pub pid: u32,
+    /// When the server began to serve, in seconds of Unix time.
+    pub started_unix_seconds: u64,
+    /// Seconds since it began to serve.
+    pub uptime_seconds: f64,
+    /// Serving or draining.
+    pub state: State,
+    /// How often a new configuration was taken up.
+    pub reloads: u64,
+    /// How often a new configuration was refused.
+    pub reloads_failed: u64,
+    /// Log lines given up because the writer could not keep pace.
+    pub log_lines_dropped: u64,
+    /// Where clients come in.
+    pub listeners: Vec<ListenerStats>,
+    /// The sum over all shards that answered.
+    pub total: Totals,
+    /// Each shard that answered, in order.
+    pub shards: Vec<ShardStats>,
+    /// The shards that did not answer in time.
+    pub silent_shards: Vec<usize>,
+}
+
+/// What the server is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// It accepts connections.
+    Serving,
+    /// It was told to stop and waits for open tunnels to end.
+    Draining,
+}
+
+/// One listener.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ListenerStats {
+    /// Its name in the configuration.
+    pub name: String,
+    /// What it is bound to, with the port that the kernel chose if it was 0.
+    pub address: String,
+    /// The name of the service it leads to.
+    pub service: String,
+}
+
+/// One shard's figures.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ShardStats {
+    /// Its number; 0 is the main shard.
+    pub shard: usize,
+    /// The CPU that it is pinned to, if it is.
+    pub cpu: Option<usize>,
+    /// Microseconds from the main shard's question to this answer.
+    pub answer_micros: u64,
+    /// Its figures.
+    #[serde(flatten)]
+    pub totals: Totals,
+}
+
+/// The figures that are kept per shard and summed over the process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Totals {
+    /// Connections accepted since start.
+    pub accepted: u64,
+    /// Tunnels open now, in any phase.
+    pub tunnels_open: u64,
+    /// Of these, how many are still shaking hands.
+    pub handshakes_in_progress: u64,
+    /// TLS handshakes completed.
+    pub handshakes: u64,
+    /// Of these, how many resumed a session.
+    pub handshakes_resumed: u64,
+    /// Plaintext bytes from clients to backends.
+    pub bytes_up: u64,
+    /// Plaintext bytes from backends to clients.
+    pub bytes_down: u64,
+    /// How often accepting paused because the kernel gave no descriptor.
+    pub accept_pauses: u64,
+    /// Tunnels ended by a fault in adit itself.
+    pub panics: u64,
+    /// Tunnels ended, by reason; reasons that never occurred are left out.
+    pub closed: Vec<CloseCount>,
+}
+
+/// How many tunnels ended for one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CloseCount {
+    /// The reason.
+    #[serde(flatten)]
+    pub reason: CloseReason,
+    /// How many.
+    pub count: u64,
+}
+
+impl Totals {
+    /// Adds another shard's figures to these.
+    pub fn add(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        self.tunnels_open += other.tunnels_open;
+        self.handshakes_in_progress += other.handshakes_in_progress;
+        self.handshakes += other.handshakes;
+        self.handshakes_resumed += other.handshakes_resumed;
+        self.bytes_up += other.bytes_up;
+        self.bytes_down += other.bytes_down;
+        self.accept_pauses += other.accept_pauses;
+        self.panics += other.panics;
+        for theirs in &other.closed {
+            match self.closed.iter_mut().find(|c| c.reason == theirs.reason) {
+                Some(ours) => ours.count += theirs.count,
+                None => self.closed.push(*theirs),
+            }
+        }
+        self.closed.sort_by_key(|c| c.reason.index());
+    }
+
+    /// How many tunnels ended for this reason.
+    pub fn closed_for(&self, reason: CloseReason) -> u64 {
+        self.closed
+            .iter()
+            .find(|c| c.reason == reason)
+            .map_or(0, |c| c.count)
+    }
+}

@@ -1,0 +1,1 @@
+//! What only the operating system can do: the only unsafe code.

@@ -1,0 +1,5 @@
+//! One connection's life.
+
+mod close;
+
+pub use close::{Cause, CloseReason, Phase, Side};
