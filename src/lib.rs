@@ -1,8 +1,14 @@
 //! A TLS front door for Linux.
 
 pub mod config;
+mod error;
 pub mod limits;
 pub mod logging;
 pub mod metrics;
+mod server;
 pub mod sys;
 pub mod tunnel;
+
+pub use config::Config;
+pub use error::Error;
+pub use server::{Handle, Outcome, Server};

@@ -1,0 +1,34 @@
+//! What can go wrong with a server as a whole.
+
+use std::fmt;
+
+use crate::config::ConfigError;
+
+/// Why a server could not start, or ended otherwise than by being told to.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The configuration, or a file that it names, cannot be used: the
+    /// operator's to mend. Exit code 2.
+    Config(ConfigError),
+    /// A certificate or a key cannot be used: the operator's to mend. The text
+    /// names the file and the remedy. Exit code 2.
+    Identity(String),
+    /// The machine refuses what is needed: a port in use, too few descriptors,
+    /// no io_uring. The text says what to change. Exit code 1.
+    System(String),
+    /// The server is not running, or no longer.
+    Stopped,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => write!(f, "{error:?}"),
+            Self::Identity(text) | Self::System(text) => f.write_str(text),
+            Self::Stopped => f.write_str("the server is not running"),
+        }
+    }
+}
+
+impl std::error::Error for Error {}
