@@ -1,1 +1,14 @@
 //! What only the operating system can do: the only unsafe code.
+//!
+//! Each file is one thing that is asked of the kernel, behind functions that
+//! are safe to call:
+//!
+//! - [`ring`]: how the executors' rings are set up.
+//!
+//! Unsafe code is needed to hand pointers to system calls that neither the
+//! standard library nor socket2 makes, and to stand in for a function of
+//! liburing. Nothing here knows of tunnels or shards, and nothing here waits.
+
+#![allow(unsafe_code)]
+
+pub mod ring;
