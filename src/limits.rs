@@ -17,6 +17,13 @@ pub const RING_DEPTH: usize = 128;
 /// none, so this is the least that the allocator accepts without complaint.
 pub const RING_IO_MEMORY: usize = 64 * 1024;
 
+/// How long a shard's data path may run before the executor looks at its other
+/// work and at the ring.
+pub const PREEMPT_TIMER: Duration = Duration::from_millis(10);
+
+/// How soon a shard is to see to its control tasks, however busy it is.
+pub const CONTROL_LATENCY: Duration = Duration::from_millis(2);
+
 /// How long all shards together may take from thread start to ready.
 pub const SHARD_START_TIMEOUT: Duration = Duration::from_secs(10);
 

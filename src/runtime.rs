@@ -1,0 +1,147 @@
+//! The executor that shards run on. glommio is named here, and in
+//! `sys::stream`, alone.
+
+use std::future::Future;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_lite::{AsyncRead, AsyncWrite};
+use glommio::net::TcpStream;
+use glommio::{Latency, LocalExecutor, LocalExecutorBuilder, Placement, Shares, TaskQueueHandle};
+
+use crate::limits;
+use crate::sys::{socket, stream};
+
+/// Makes the executor of the calling thread, pinned to `cpu` if one is given.
+pub(crate) fn executor(cpu: Option<usize>) -> Result<LocalExecutor, String> {
+    let placement = match cpu {
+        Some(cpu) => Placement::Fixed(cpu),
+        None => Placement::Unbound,
+    };
+    LocalExecutorBuilder::new(placement)
+        .ring_depth(limits::RING_DEPTH)
+        .io_memory(limits::RING_IO_MEMORY)
+        .preempt_timer(limits::PREEMPT_TIMER)
+        .make()
+        .map_err(|error| error.to_string())
+}
+
+/// The two classes of work on a shard.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Queues {
+    /// Tunnels and accepting.
+    data: TaskQueueHandle,
+    /// Orders, reports and timers: little work, never to be starved by the
+    /// data path.
+    control: TaskQueueHandle,
+}
+
+impl Queues {
+    /// Makes the queues of the calling thread's executor.
+    pub(crate) fn new() -> Self {
+        let executor = glommio::executor();
+        Self {
+            data: executor.create_task_queue(Shares::Static(1000), Latency::NotImportant, "data"),
+            control: executor.create_task_queue(
+                Shares::Static(1000),
+                Latency::Matters(limits::CONTROL_LATENCY),
+                "control",
+            ),
+        }
+    }
+
+    /// Starts a task on the data path.
+    pub(crate) fn spawn_data(&self, future: impl Future<Output = ()> + 'static) {
+        // The queue lives as long as the executor.
+        if let Ok(task) = glommio::spawn_local_into(future, self.data) {
+            task.detach();
+        }
+    }
+
+    /// Starts a task that the data path cannot starve.
+    pub(crate) fn spawn_control(&self, future: impl Future<Output = ()> + 'static) {
+        if let Ok(task) = glommio::spawn_local_into(future, self.control) {
+            task.detach();
+        }
+    }
+}
+
+/// Waits.
+pub(crate) async fn sleep(duration: Duration) {
+    glommio::timer::sleep(duration).await;
+}
+
+/// A connected stream socket, TCP or Unix.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    stream: TcpStream,
+}
+
+impl Socket {
+    /// Takes charge of a connected socket, or of one that is connecting.
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        Self {
+            stream: stream::adopt(fd),
+        }
+    }
+
+    /// Receives, without waiting. 0 is the end of the stream.
+    pub(crate) fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+
+    /// Sends, without waiting.
+    pub(crate) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    /// Ready once a connection that was begun is made, or has failed.
+    pub(crate) fn poll_connected(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // Sending nothing waits like sending something, and tells the error of
+        // the connect.
+        self.poll_send(cx, &[]).map_ok(|_| ())
+    }
+
+    /// Sends FIN.
+    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
+        socket::shutdown_write(self.as_fd())
+    }
+
+    /// Closes the connection with RST instead of FIN.
+    pub(crate) fn reset(self) {
+        // Should it fail, the connection is closed with FIN at the worst.
+        let _ = socket::set_linger_reset(self.as_fd());
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        stream::borrow(&self.stream)
+    }
+}
+
+/// Waits until a listening socket has a connection to give.
+///
+/// The executor offers accept itself, but an accept that is cancelled may have
+/// taken a connection which then belongs to nobody. This takes nothing.
+pub(crate) async fn acceptable(listener: BorrowedFd<'_>) -> io::Result<()> {
+    let mut watcher = Socket::new(listener.try_clone_to_owned()?);
+    std::future::poll_fn(|cx| {
+        // Once it is readable the receive itself fails, since the socket is not
+        // connected; that is the sign.
+        watcher.poll_recv(cx, &mut [0]).map(|_| ())
+    })
+    .await;
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! What the two kinds of [`relay::End`](super::relay::End) have in common.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use super::unsent::Unsent;
+use crate::runtime::Socket;
+
+/// How one end of a tunnel broke.
+#[derive(Debug)]
+pub(crate) enum EndError {
+    /// The connection itself.
+    Io(io::Error),
+    /// What came over it is not the TLS that was agreed on.
+    Tls(rustls::Error),
+    /// It ended without close_notify, and the configuration calls that a
+    /// break.
+    Truncated,
+}
+
+impl From<io::Error> for EndError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<rustls::Error> for EndError {
+    fn from(error: rustls::Error) -> Self {
+        Self::Tls(error)
+    }
+}
+
+/// A connection, and the bytes on their way out of it.
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(crate) socket: Socket,
+    pub(crate) unsent: Unsent,
+}
+
+impl Link {
+    pub(crate) fn new(socket: Socket) -> Self {
+        Self {
+            socket,
+            unsent: Unsent::default(),
+        }
+    }
+
+    /// Sends what the kernel takes and keeps the rest, behind what is kept
+    /// already.
+    pub(crate) fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+        if !self.unsent.is_empty() {
+            self.unsent.keep(bytes);
+            return Ok(());
+        }
+        let sent = match self.socket.poll_send(cx, bytes) {
+            Poll::Ready(sent) => sent?,
+            Poll::Pending => 0,
+        };
+        self.unsent.keep(&bytes[sent..]);
+        Ok(())
+    }
+
+    /// Sends what is kept. Ready when nothing is.
+    pub(crate) fn flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unsent.is_empty() {
+            match self.socket.poll_send(cx, self.unsent.as_slice()) {
+                Poll::Ready(Ok(sent)) => self.unsent.advance(sent),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}

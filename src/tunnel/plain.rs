@@ -1,0 +1,77 @@
+//! The end of a tunnel that speaks plaintext.
+
+use std::task::{Context, Poll, ready};
+
+use super::end::{EndError, Link};
+use super::relay::{End, Pulled};
+use crate::runtime::Socket;
+
+/// A peer that is spoken to in plaintext.
+#[derive(Debug)]
+pub(crate) struct PlainEnd {
+    link: Link,
+}
+
+impl PlainEnd {
+    pub(crate) fn new(socket: Socket) -> Self {
+        Self {
+            link: Link::new(socket),
+        }
+    }
+
+    pub(crate) fn into_link(self) -> Link {
+        self.link
+    }
+
+    /// This end for the length of one poll. It takes at most `take` bytes a
+    /// turn.
+    pub(crate) fn wired<'a, 'cx>(
+        &'a mut self,
+        cx: &'a mut Context<'cx>,
+        take: usize,
+    ) -> WiredPlain<'a, 'cx> {
+        WiredPlain {
+            end: self,
+            cx,
+            take,
+        }
+    }
+}
+
+/// A [`PlainEnd`] with what it needs in order to make progress.
+pub(crate) struct WiredPlain<'a, 'cx> {
+    end: &'a mut PlainEnd,
+    cx: &'a mut Context<'cx>,
+    take: usize,
+}
+
+impl End for WiredPlain<'_, '_> {
+    type Error = EndError;
+
+    fn pull(&mut self, plain: &mut [u8]) -> Poll<Result<Pulled, EndError>> {
+        let take = self.take.min(plain.len());
+        let received = ready!(
+            self.end
+                .link
+                .socket
+                .poll_recv(self.cx, &mut plain[..take])
+        )?;
+        Poll::Ready(Ok(match received {
+            0 => Pulled::Eof,
+            n => Pulled::Bytes(n),
+        }))
+    }
+
+    fn push(&mut self, plain: &[u8]) -> Result<(), EndError> {
+        Ok(self.end.link.send(self.cx, plain)?)
+    }
+
+    fn flush(&mut self) -> Poll<Result<(), EndError>> {
+        self.end.link.flush(self.cx).map_err(EndError::Io)
+    }
+
+    fn finish(&mut self) -> Poll<Result<(), EndError>> {
+        ready!(self.flush())?;
+        Poll::Ready(self.end.link.socket.shutdown_write().map_err(EndError::Io))
+    }
+}

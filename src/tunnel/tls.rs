@@ -1,0 +1,446 @@
+//! The end of a tunnel that speaks TLS.
+//!
+//! rustls' unbuffered connection is handed the bytes as they lie in the
+//! shard's scratch space. All that is kept between two polls is the front part
+//! of a record that has not arrived whole, and sealed bytes that the kernel
+//! would not take.
+
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
+use rustls::{HandshakeKind, ServerConfig};
+
+use super::end::{EndError, Link};
+use super::relay::{End, Pulled};
+use super::scratch::Wire;
+use crate::config::Truncation;
+use crate::limits;
+use crate::runtime::Socket;
+
+/// A peer that is spoken to in TLS, we being the server.
+#[derive(Debug)]
+pub(crate) struct TlsEnd {
+    link: Link,
+    tls: Box<UnbufferedServerConnection>,
+    /// Received and not yet consumed: the front of a record, or of a
+    /// handshake message in several records.
+    carry: Vec<u8>,
+    /// Bytes of the handshake so far, against its limit.
+    handshake_bytes: usize,
+    /// The connection holds what was not asked of it yet: `carry` was not
+    /// looked at to its end.
+    primed: bool,
+    closing: Closing,
+    /// What the next pull says, once the bytes before it are out.
+    next: Next,
+    truncation: Truncation,
+    truncated: bool,
+}
+
+/// What has been said of our own end of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Closing {
+    No,
+    /// close_notify is sealed and on its way.
+    Notified,
+    /// FIN is sent.
+    Done,
+}
+
+#[derive(Debug)]
+enum Next {
+    Bytes,
+    Eof,
+    Error(rustls::Error),
+}
+
+/// What the peer is known as once its handshake is done.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Session {
+    pub(crate) resumed: bool,
+}
+
+/// Why a handshake did not come about.
+#[derive(Debug)]
+pub(crate) enum HandshakeError {
+    /// The connection broke, or the peer went away.
+    Io(io::Error),
+    /// The peer ended its stream.
+    Eof,
+    /// The peer's fault, or the lack of common ground. An alert is on its way
+    /// if there is one for it.
+    Tls(rustls::Error),
+    /// What came first is not TLS.
+    NotTls,
+}
+
+impl TlsEnd {
+    pub(crate) fn new(
+        socket: Socket,
+        config: Arc<ServerConfig>,
+        truncation: Truncation,
+    ) -> Result<Self, rustls::Error> {
+        Ok(Self {
+            link: Link::new(socket),
+            tls: Box::new(UnbufferedServerConnection::new(config)?),
+            carry: Vec::new(),
+            handshake_bytes: 0,
+            primed: false,
+            closing: Closing::No,
+            next: Next::Bytes,
+            truncation,
+            truncated: false,
+        })
+    }
+
+    /// Whether the peer ended its TCP stream without close_notify.
+    pub(crate) fn was_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    pub(crate) fn into_link(self) -> Link {
+        self.link
+    }
+
+    /// Goes on with the handshake.
+    pub(crate) fn poll_handshake(
+        &mut self,
+        cx: &mut Context<'_>,
+        wire: &mut Wire,
+    ) -> Poll<Result<Session, HandshakeError>> {
+        loop {
+            match self.shake(wire) {
+                Ok(done) => {
+                    // The last flight, tickets included, goes out with it; what
+                    // the kernel does not take follows in the relay.
+                    let flushed = self.link.flush(cx).map_err(HandshakeError::Io)?;
+                    if done {
+                        return Poll::Ready(Ok(self.session()));
+                    }
+                    ready!(flushed);
+                }
+                Err(error) => {
+                    self.keep_alert(wire);
+                    return Poll::Ready(Err(self.blame(error)));
+                }
+            }
+            // What is carried over must fit into the scratch space again.
+            let room = wire.receiving();
+            let room_len = room.len().saturating_sub(self.carry.len());
+            let room = &mut room[..room_len];
+            if room.is_empty() || self.handshake_bytes >= limits::HANDSHAKE_BYTES_MAX {
+                return Poll::Ready(Err(HandshakeError::Tls(rustls::Error::General(
+                    "the handshake is too long".into(),
+                ))));
+            }
+            let received = ready!(self.link.socket.poll_recv(cx, room)).map_err(HandshakeError::Io)?;
+            if received == 0 {
+                return Poll::Ready(Err(HandshakeError::Eof));
+            }
+            self.handshake_bytes += received;
+            self.carry.extend_from_slice(&room[..received]);
+        }
+    }
+
+    /// Feeds the connection what has arrived. True once the handshake is done.
+    fn shake(&mut self, wire: &mut Wire) -> Result<bool, rustls::Error> {
+        let mut used = 0;
+        let result = loop {
+            let UnbufferedStatus { discard, state, .. } =
+                self.tls.process_tls_records(&mut self.carry[used..]);
+            used += discard;
+            match state {
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    if let Err(error) = keep_encoded(wire, &mut self.link, |room| data.encode(room))
+                    {
+                        break Err(error);
+                    }
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                // Application data came right behind: it is the relay's.
+                Ok(ConnectionState::ReadTraffic(_)) => {
+                    self.primed = true;
+                    break Ok(());
+                }
+                // It is said once only.
+                Ok(ConnectionState::PeerClosed) => self.next = Next::Eof,
+                Ok(_) => break Ok(()),
+                Err(error) => break Err(error),
+            }
+        };
+        self.carry.drain(..used);
+        result?;
+        let done = !self.tls.is_handshaking();
+        if done {
+            self.carry.shrink_to_fit();
+        }
+        Ok(done)
+    }
+
+    fn session(&self) -> Session {
+        Session {
+            resumed: self.tls.handshake_kind() == Some(HandshakeKind::Resumed),
+        }
+    }
+
+    /// Fetches the alert that a failed connection has for its peer, if any.
+    fn keep_alert(&mut self, wire: &mut Wire) {
+        // Bounded: a connection that failed has at most a few records queued.
+        // What is carried over goes along: the connection counts from its
+        // start.
+        for _ in 0..4 {
+            match self.tls.process_tls_records(&mut self.carry).state {
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    let kept = keep_encoded(wire, &mut self.link, |room| data.encode(room));
+                    if kept.is_err() {
+                        return;
+                    }
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                _ => return,
+            }
+        }
+    }
+
+    /// Tells a peer that speaks something else from one that speaks TLS badly.
+    fn blame(&self, error: rustls::Error) -> HandshakeError {
+        // A TLS connection begins with a handshake record: type 22, version
+        // 3.x (RFC 8446, section 5.1). What the connection has consumed before
+        // it failed was TLS.
+        let first = self.handshake_bytes == self.carry.len();
+        let is_record = matches!(self.carry.as_slice(), [22, 3, ..] | [22] | []);
+        if first && !is_record {
+            HandshakeError::NotTls
+        } else {
+            HandshakeError::Tls(error)
+        }
+    }
+
+    /// This end for the length of one poll.
+    pub(crate) fn wired<'a, 'cx>(
+        &'a mut self,
+        cx: &'a mut Context<'cx>,
+        wire: &'a mut Wire,
+    ) -> WiredTls<'a, 'cx> {
+        WiredTls {
+            end: self,
+            cx,
+            wire,
+        }
+    }
+
+    /// Opens the records in `wire`, keeps what is left over, and gives the
+    /// number of plaintext bytes. What follows them is left in `next`.
+    fn open(&mut self, wire: &mut [u8], plain: &mut [u8]) -> usize {
+        let mut used = 0;
+        let mut opened = 0;
+        loop {
+            let UnbufferedStatus {
+                mut discard, state, ..
+            } = self.tls.process_tls_records(&mut wire[used..]);
+            match state {
+                Ok(ConnectionState::ReadTraffic(mut traffic)) => {
+                    while let Some(record) = traffic.next_record() {
+                        match record {
+                            Ok(record) => {
+                                let end = opened + record.payload.len();
+                                plain[opened..end].copy_from_slice(record.payload);
+                                opened = end;
+                                discard += record.discard;
+                            }
+                            Err(error) => self.next = Next::Error(error),
+                        }
+                    }
+                }
+                // An answer to something other than data: an alert, a key
+                // update.
+                Ok(ConnectionState::EncodeTlsData(mut data)) => {
+                    let mut answer = vec![0; limits::RECORD_WIRE_MAX];
+                    match data.encode(&mut answer) {
+                        Ok(n) => self.link.unsent.keep(&answer[..n]),
+                        Err(error) => self.next = Next::Error(encode_error(error)),
+                    }
+                }
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => self.next = Next::Eof,
+                Ok(_) => break,
+                Err(error) => {
+                    self.next = Next::Error(error);
+                    break;
+                }
+            }
+            used += discard;
+        }
+        self.carry.clear();
+        self.carry.extend_from_slice(&wire[used..]);
+        opened
+    }
+}
+
+/// A [`TlsEnd`] with what it needs in order to make progress.
+pub(crate) struct WiredTls<'a, 'cx> {
+    end: &'a mut TlsEnd,
+    cx: &'a mut Context<'cx>,
+    wire: &'a mut Wire,
+}
+
+impl WiredTls<'_, '_> {
+    fn said_before(&mut self) -> Option<Result<Pulled, EndError>> {
+        match std::mem::replace(&mut self.end.next, Next::Bytes) {
+            Next::Bytes => None,
+            Next::Eof => {
+                self.end.next = Next::Eof;
+                Some(Ok(Pulled::Eof))
+            }
+            Next::Error(error) => {
+                self.end.keep_alert(self.wire);
+                Some(Err(EndError::Tls(error)))
+            }
+        }
+    }
+
+    /// Bytes from the socket, behind what was carried over. `None` at its end.
+    fn receive(&mut self) -> Poll<io::Result<Option<usize>>> {
+        let carried = self.end.carry.len();
+        let room = self.wire.receiving();
+        if carried >= room.len() {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a TLS message is longer than the buffer",
+            )));
+        }
+        let received = ready!(self.end.link.socket.poll_recv(self.cx, &mut room[carried..]))?;
+        room[..carried].copy_from_slice(&self.end.carry);
+        Poll::Ready(Ok((received > 0).then_some(carried + received)))
+    }
+}
+
+impl End for WiredTls<'_, '_> {
+    type Error = EndError;
+
+    fn pull(&mut self, plain: &mut [u8]) -> Poll<Result<Pulled, EndError>> {
+        loop {
+            if let Some(said) = self.said_before() {
+                return Poll::Ready(said);
+            }
+            let filled = if self.end.primed {
+                self.end.primed = false;
+                let carry = &self.end.carry;
+                self.wire.receiving()[..carry.len()].copy_from_slice(carry);
+                carry.len()
+            } else {
+                match self.receive() {
+                    Poll::Ready(Ok(Some(filled))) => filled,
+                    Poll::Ready(Ok(None)) => {
+                        self.end.truncated = true;
+                        return Poll::Ready(match self.end.truncation {
+                            Truncation::Fin => Ok(Pulled::Eof),
+                            Truncation::Reset => Err(EndError::Truncated),
+                        });
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(EndError::Io(error))),
+                    Poll::Pending => {
+                        if self.end.carry.is_empty() {
+                            self.end.carry = Vec::new();
+                        }
+                        return Poll::Pending;
+                    }
+                }
+            };
+            let opened = self
+                .end
+                .open(&mut self.wire.receiving()[..filled], plain);
+            if opened > 0 {
+                return Poll::Ready(Ok(Pulled::Bytes(opened)));
+            }
+        }
+    }
+
+    fn push(&mut self, plain: &[u8]) -> Result<(), EndError> {
+        // What is carried over goes along: the connection counts from its
+        // start.
+        debug_assert!(!self.end.primed);
+        let room = self.wire.sealing();
+        loop {
+            let status = self.end.tls.process_tls_records(&mut self.end.carry);
+            match status.state? {
+                ConnectionState::WriteTraffic(mut traffic) => {
+                    let sealed = traffic.encrypt(plain, room).map_err(encrypt_error)?;
+                    return Ok(self.end.link.send(self.cx, &room[..sealed])?);
+                }
+                ConnectionState::EncodeTlsData(mut data) => {
+                    let n = data.encode(room).map_err(encode_error)?;
+                    self.end.link.unsent.keep(&room[..n]);
+                }
+                ConnectionState::TransmitTlsData(data) => data.done(),
+                ConnectionState::PeerClosed => self.end.next = Next::Eof,
+                _ => return Err(EndError::Tls(rustls::Error::HandshakeNotComplete)),
+            }
+        }
+    }
+
+    fn flush(&mut self) -> Poll<Result<(), EndError>> {
+        self.end.link.flush(self.cx).map_err(EndError::Io)
+    }
+
+    fn finish(&mut self) -> Poll<Result<(), EndError>> {
+        if self.end.closing == Closing::No {
+            self.end.closing = Closing::Notified;
+            self.end.keep_close_notify(self.wire);
+        }
+        ready!(self.flush())?;
+        if self.end.closing == Closing::Notified {
+            self.end.closing = Closing::Done;
+            self.end.link.socket.shutdown_write()?;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl TlsEnd {
+    /// Seals close_notify (RFC 8446, section 6.1), once, behind what is on its
+    /// way.
+    pub(crate) fn keep_close_notify(&mut self, wire: &mut Wire) {
+        let room = wire.sealing();
+        // Bounded: nothing but what was queued before can come between.
+        for _ in 0..8 {
+            match self.tls.process_tls_records(&mut self.carry).state {
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    if let Ok(n) = traffic.queue_close_notify(room) {
+                        self.link.unsent.keep(&room[..n]);
+                    }
+                    return;
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => match data.encode(room) {
+                    Ok(n) => self.link.unsent.keep(&room[..n]),
+                    Err(_) => return,
+                },
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => {}
+                _ => return,
+            }
+        }
+    }
+}
+
+fn keep_encoded(
+    wire: &mut Wire,
+    link: &mut Link,
+    encode: impl FnOnce(&mut [u8]) -> Result<usize, EncodeError>,
+) -> Result<(), rustls::Error> {
+    let room = wire.sealing();
+    let n = encode(room).map_err(encode_error)?;
+    link.unsent.keep(&room[..n]);
+    Ok(())
+}
+
+fn encode_error(error: EncodeError) -> rustls::Error {
+    rustls::Error::General(error.to_string())
+}
+
+fn encrypt_error(error: EncryptError) -> rustls::Error {
+    rustls::Error::General(error.to_string())
+}
