@@ -3,7 +3,8 @@
 //! Each file is one thing that is asked of the kernel, behind functions that
 //! are safe to call:
 //!
-//! - [`ring`]: how the executors' rings are set up.
+//! - [`ring`]: how the executors' rings are set up;
+//! - [`socket`]: listeners, connections, and what is set on them.
 //!
 //! Unsafe code is needed to hand pointers to system calls that neither the
 //! standard library nor socket2 makes, and to stand in for a function of
@@ -12,3 +13,4 @@
 #![allow(unsafe_code)]
 
 pub mod ring;
+pub mod socket;

@@ -1,0 +1,24 @@
+//! Sockets: bound for listening, connected to a backend, and what is asked of
+//! them in between.
+//!
+//! [`bind_all`] binds every listener once per shard and starts none;
+//! [`Bound::listen`] starts one. The rest works on any descriptor, borrowed,
+//! and never waits: what cannot be done at once is
+//! [`WouldBlock`](std::io::ErrorKind::WouldBlock).
+
+mod bind;
+mod bind_error;
+mod connect;
+mod options;
+mod socket_file;
+mod transfer;
+
+pub use bind::{Bound, bind_all, bind_group};
+pub use bind_error::BindError;
+pub use connect::{Peer, connect_nonblocking};
+pub use options::{
+    peer_address, set_keepalive, set_linger_reset, set_nodelay, shutdown_write, take_error,
+    unsent_bytes,
+};
+pub use socket_file::SocketFile;
+pub use transfer::{accept, recv, send};
