@@ -86,6 +86,9 @@ pub const ACCEPTS_PER_TURN: usize = 32;
 /// How long a listener rests after the kernel refused it a descriptor.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How often a shard warns of tunnels that ended badly.
+pub const WARNING_INTERVAL: Duration = Duration::from_secs(1);
+
 /// The step of the timer wheel. Every timeout is met to within one step.
 pub const TICK: Duration = Duration::from_millis(100);
 
@@ -98,6 +101,9 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Default time for resolving the backend's name and connecting to it, over
 /// all of its addresses together.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How soon a Unix backend whose backlog is full is tried again.
+pub const CONNECT_RETRY: Duration = Duration::from_millis(20);
 
 /// Default time without a byte in either direction.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(600);

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::{CloseCount, Totals};
-use crate::tunnel::CloseReason;
+use crate::tunnel::{Cause, CloseReason};
 
 /// A number that only its shard touches.
 #[derive(Debug, Default)]
@@ -19,8 +19,24 @@ impl Counter {
         self.0.set(self.0.get().wrapping_sub(n));
     }
 
+    /// One more, for as long as the answer lives.
+    pub(crate) fn hold(&self) -> Held<'_> {
+        self.add(1);
+        Held(self)
+    }
+
     pub(crate) fn get(&self) -> u64 {
         self.0.get()
+    }
+}
+
+/// One that is counted while it lives, even if it ends in a panic.
+#[derive(Debug)]
+pub(crate) struct Held<'a>(&'a Counter);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.sub(1);
     }
 }
 
@@ -57,6 +73,15 @@ impl Counters {
 
     pub(crate) fn closed(&self, reason: CloseReason) {
         self.closes[reason.index()].add(1);
+    }
+
+    /// Tunnels that were ended because the drain time ran out.
+    pub(crate) fn cut(&self) -> u64 {
+        let drained = |reason: &CloseReason| reason.cause == Cause::Drained;
+        (0..CloseReason::COUNT)
+            .filter(|index| CloseReason::from_index(*index).as_ref().is_some_and(drained))
+            .map(|index| self.closes[index].get())
+            .sum()
     }
 
     pub(crate) fn totals(&self) -> Totals {

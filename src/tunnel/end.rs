@@ -1,7 +1,7 @@
 //! What the two kinds of [`relay::End`](super::relay::End) have in common.
 
 use std::io;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::unsent::Unsent;
 use crate::runtime::Socket;
@@ -35,6 +35,8 @@ impl From<rustls::Error> for EndError {
 pub(crate) struct Link {
     pub(crate) socket: Socket,
     pub(crate) unsent: Unsent,
+    /// FIN was sent.
+    pub(crate) finished: bool,
 }
 
 impl Link {
@@ -42,6 +44,7 @@ impl Link {
         Self {
             socket,
             unsent: Unsent::default(),
+            finished: false,
         }
     }
 
@@ -58,6 +61,17 @@ impl Link {
         };
         self.unsent.keep(&bytes[sent..]);
         Ok(())
+    }
+
+    /// Sends what is kept, then FIN. Ready once that is done; only once is it
+    /// done.
+    pub(crate) fn finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.flush(cx))?;
+        if !self.finished {
+            self.finished = true;
+            self.socket.shutdown_write()?;
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Sends what is kept. Ready when nothing is.

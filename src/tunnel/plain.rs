@@ -19,6 +19,11 @@ impl PlainEnd {
         }
     }
 
+    /// Whether bytes wait for the peer to take them.
+    pub(crate) fn is_stalled(&self) -> bool {
+        !self.link.unsent.is_empty()
+    }
+
     pub(crate) fn into_link(self) -> Link {
         self.link
     }
@@ -71,7 +76,6 @@ impl End for WiredPlain<'_, '_> {
     }
 
     fn finish(&mut self) -> Poll<Result<(), EndError>> {
-        ready!(self.flush())?;
-        Poll::Ready(self.end.link.socket.shutdown_write().map_err(EndError::Io))
+        self.end.link.finish(self.cx).map_err(EndError::Io)
     }
 }

@@ -6,6 +6,7 @@ use crate::limits;
 /// an idle tunnel needs no buffer of its own.
 #[derive(Debug)]
 pub(crate) struct Scratch {
+    buffer_size: usize,
     /// Bytes as applications see them.
     pub(crate) plain: Box<[u8]>,
     /// Bytes as they are on the wire: received, or sealed and to be sent.
@@ -27,6 +28,7 @@ impl Scratch {
         let take = buffer_size + limits::RECORD_WIRE_MAX;
         let records = take / limits::RECORD_PLAIN_MAX + 1;
         Self {
+            buffer_size,
             plain: vec![0; take].into_boxed_slice(),
             wire: Wire {
                 space: vec![0; take + records * limits::RECORD_SEAL_OVERHEAD_MAX]
@@ -34,6 +36,11 @@ impl Scratch {
                 take,
             },
         }
+    }
+
+    /// What [`new`](Self::new) was given.
+    pub(crate) fn buffer_size(&self) -> usize {
+        self.buffer_size
     }
 }
 

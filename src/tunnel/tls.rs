@@ -33,21 +33,12 @@ pub(crate) struct TlsEnd {
     /// The connection holds what was not asked of it yet: `carry` was not
     /// looked at to its end.
     primed: bool,
-    closing: Closing,
+    /// close_notify is sealed.
+    notified: bool,
     /// What the next pull says, once the bytes before it are out.
     next: Next,
     truncation: Truncation,
     truncated: bool,
-}
-
-/// What has been said of our own end of the stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Closing {
-    No,
-    /// close_notify is sealed and on its way.
-    Notified,
-    /// FIN is sent.
-    Done,
 }
 
 #[derive(Debug)]
@@ -89,7 +80,7 @@ impl TlsEnd {
             carry: Vec::new(),
             handshake_bytes: 0,
             primed: false,
-            closing: Closing::No,
+            notified: false,
             next: Next::Bytes,
             truncation,
             truncated: false,
@@ -99,6 +90,11 @@ impl TlsEnd {
     /// Whether the peer ended its TCP stream without close_notify.
     pub(crate) fn was_truncated(&self) -> bool {
         self.truncated
+    }
+
+    /// Whether bytes wait for the peer to take them.
+    pub(crate) fn is_stalled(&self) -> bool {
+        !self.link.unsent.is_empty()
     }
 
     pub(crate) fn into_link(self) -> Link {
@@ -387,16 +383,8 @@ impl End for WiredTls<'_, '_> {
     }
 
     fn finish(&mut self) -> Poll<Result<(), EndError>> {
-        if self.end.closing == Closing::No {
-            self.end.closing = Closing::Notified;
-            self.end.keep_close_notify(self.wire);
-        }
-        ready!(self.flush())?;
-        if self.end.closing == Closing::Notified {
-            self.end.closing = Closing::Done;
-            self.end.link.socket.shutdown_write()?;
-        }
-        Poll::Ready(Ok(()))
+        self.end.keep_close_notify(self.wire);
+        self.end.link.finish(self.cx).map_err(EndError::Io)
     }
 }
 
@@ -404,6 +392,9 @@ impl TlsEnd {
     /// Seals close_notify (RFC 8446, section 6.1), once, behind what is on its
     /// way.
     pub(crate) fn keep_close_notify(&mut self, wire: &mut Wire) {
+        if std::mem::replace(&mut self.notified, true) {
+            return;
+        }
         let room = wire.sealing();
         // Bounded: nothing but what was queued before can come between.
         for _ in 0..8 {

@@ -1,0 +1,47 @@
+//! Where plaintext is carried to: services, their backends' addresses, and
+//! connecting to them. All of it belongs to one shard, but for the threads
+//! that resolve names ([`Resolver`]), which serve them all.
+
+mod connect;
+mod resolve;
+mod resolver;
+
+pub(crate) use connect::ConnectError;
+pub(crate) use resolver::Resolver;
+
+use std::time::Duration;
+
+use crate::config;
+use crate::runtime::{Queues, Socket};
+use resolve::Addresses;
+
+/// A service as one shard knows it.
+#[derive(Debug)]
+pub(crate) struct Service {
+    name: String,
+    backends: Vec<Addresses>,
+}
+
+impl Service {
+    pub(crate) fn new(service: &config::Service, resolver: &Resolver, queues: Queues) -> Self {
+        Self {
+            name: service.name.clone(),
+            backends: service
+                .backends
+                .iter()
+                .map(|backend| Addresses::new(&backend.address, resolver.clone(), queues))
+                .collect(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Connects to the first backend, in the order of the configuration, that
+    /// accepts at one of its addresses. They share `timeout` between them; to
+    /// hold it is the caller's affair.
+    pub(crate) async fn connect(&self, timeout: Duration) -> Result<Socket, ConnectError> {
+        connect::connect(&self.backends, timeout).await
+    }
+}

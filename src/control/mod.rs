@@ -1,0 +1,264 @@
+//! The main shard's other work: what comes from outside, and what becomes of
+//! it.
+//!
+//! One task, in a queue of its own that a busy data path cannot starve, takes
+//! commands and reports from one inbox, keeps what is under way ([`gather`],
+//! [`reload`], the drain), and never waits for any one shard: what does not
+//! answer by a deadline is reported as silent.
+
+mod gather;
+mod reload;
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use futures_lite::FutureExt;
+
+use crate::limits;
+use crate::mesh::{Command, Mesh, Message, Order, Report};
+use crate::metrics::{ListenerStats, State};
+use crate::runtime::{self, Queues};
+use crate::server::Outcome;
+use crate::tls::TicketKeys;
+use gather::Gatherings;
+use reload::Reload;
+
+/// What the control task is made of.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) mesh: Mesh,
+    pub(crate) arriving: flume::Receiver<Message>,
+    pub(crate) listeners: Vec<ListenerStats>,
+    pub(crate) drain_timeout: Duration,
+    pub(crate) keys: TicketKeys,
+    /// Where the end is told.
+    pub(crate) ended: flume::Sender<Result<Outcome, String>>,
+}
+
+/// The control task's state.
+#[derive(Debug)]
+pub(crate) struct Control {
+    mesh: Mesh,
+    queues: Queues,
+    started: Instant,
+    started_unix_seconds: u64,
+    listeners: Vec<ListenerStats>,
+    drain_timeout: Duration,
+    keys: TicketKeys,
+    rekey_at: Instant,
+    gatherings: Gatherings,
+    reload: Option<Reload>,
+    reloads: u64,
+    reloads_failed: u64,
+    generation: u64,
+    drain: Option<Drain>,
+}
+
+/// A drain under way.
+#[derive(Debug)]
+struct Drain {
+    /// Shards that have not reported their last tunnel's end.
+    waiting: Vec<usize>,
+    cut: u64,
+    deadline: Instant,
+    /// The deadline has passed once, and every tunnel was ordered to end.
+    cutting: bool,
+}
+
+/// Runs until every shard has drained, or has had its time to.
+pub(crate) async fn run(setup: Setup) {
+    let Setup {
+        mesh,
+        arriving,
+        listeners,
+        drain_timeout,
+        keys,
+        ended,
+    } = setup;
+    let now = Instant::now();
+    let mut control = Control {
+        mesh,
+        queues: Queues::new(),
+        started: now,
+        started_unix_seconds: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs()),
+        listeners,
+        drain_timeout,
+        keys,
+        rekey_at: now + limits::TICKET_KEY_ROTATION,
+        gatherings: Gatherings::default(),
+        reload: None,
+        reloads: 0,
+        reloads_failed: 0,
+        generation: 0,
+        drain: None,
+    };
+    control.order_all(|| Order::Serve);
+    let outcome = control.work(&arriving).await;
+    control.order_all(|| Order::Stop);
+    let _ = ended.try_send(outcome);
+}
+
+enum Event {
+    Message(Message),
+    Time,
+}
+
+impl Control {
+    async fn work(&mut self, arriving: &flume::Receiver<Message>) -> Result<Outcome, String> {
+        loop {
+            let wait = self.next_deadline().saturating_duration_since(Instant::now());
+            let arrived = async { arriving.recv_async().await.map(Event::Message) };
+            let time = async {
+                runtime::sleep(wait).await;
+                Ok(Event::Time)
+            };
+            match arrived.or(time).await {
+                Ok(Event::Message(Message::Command(command))) => self.command(command),
+                Ok(Event::Message(Message::Report(report))) => self.report(report)?,
+                Ok(Event::Time) => self.on_time(),
+                // Nobody is left who could say anything.
+                Err(_) => return Err("every shard has gone".into()),
+            }
+            if let Some(outcome) = self.outcome() {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        match command {
+            Command::Shutdown => self.begin_drain(),
+            Command::Stats { reply } => self.gatherings.begin(&self.mesh, reply),
+            Command::Reload {
+                plan,
+                sockets,
+                listeners,
+                reply,
+            } => self.begin_reload(plan, sockets, listeners, reply),
+        }
+        self.answer_gatherings(Instant::now());
+    }
+
+    fn report(&mut self, report: Report) -> Result<(), String> {
+        match report {
+            Report::Ready { .. } => {}
+            Report::Failed { shard, cause } => {
+                return Err(format!("shard {shard} has died: {cause}"));
+            }
+            Report::Snapshot { gathering, stats } => {
+                self.gatherings.add(gathering, *stats);
+                self.answer_gatherings(Instant::now());
+            }
+            Report::Prepared {
+                shard,
+                generation,
+                result,
+            } => self.prepared(shard, generation, result),
+            Report::Drained { shard, cut } => {
+                if let Some(drain) = &mut self.drain {
+                    drain.waiting.retain(|waiting| *waiting != shard);
+                    drain.cut += cut;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        self.answer_gatherings(now);
+        self.expire_reload(now);
+        if now >= self.rekey_at {
+            self.rekey(now);
+        }
+        if let Some(drain) = &mut self.drain
+            && now >= drain.deadline
+            && !drain.cutting
+        {
+            drain.cutting = true;
+            // Time enough for what is cut to be told so.
+            drain.deadline = now + 2 * limits::LINGER_TIMEOUT;
+            log::warn!("the drain time has run out; the tunnels that are left are cut");
+            self.order_all(|| Order::Cut);
+        }
+    }
+
+    fn next_deadline(&self) -> Instant {
+        let drain = self.drain.as_ref().map(|drain| drain.deadline);
+        let reload = self.reload.as_ref().map(Reload::deadline);
+        [drain, reload, self.gatherings.deadline()]
+            .into_iter()
+            .flatten()
+            .fold(self.rekey_at, Instant::min)
+    }
+
+    fn begin_drain(&mut self) {
+        if self.drain.is_some() {
+            return;
+        }
+        log::info!(target: "adit::notice", "stopping: no more connections, open tunnels get {}",
+            humantime::format_duration(self.drain_timeout));
+        self.drain = Some(Drain {
+            waiting: (0..self.mesh.len()).collect(),
+            cut: 0,
+            deadline: Instant::now() + self.drain_timeout,
+            cutting: false,
+        });
+        self.order_all(|| Order::Drain);
+    }
+
+    /// How the server ended, once it has.
+    fn outcome(&self) -> Option<Outcome> {
+        let drain = self.drain.as_ref()?;
+        let given_up = drain.cutting && Instant::now() >= drain.deadline;
+        if !drain.waiting.is_empty() && !given_up {
+            return None;
+        }
+        if given_up {
+            log::error!(
+                "shards {:?} did not end their tunnels in time",
+                drain.waiting
+            );
+        }
+        match drain.cut + drain.waiting.len() as u64 {
+            0 => Some(Outcome::Drained),
+            cut => Some(Outcome::Cut(cut)),
+        }
+    }
+
+    fn state(&self) -> State {
+        match self.drain {
+            None => State::Serving,
+            Some(_) => State::Draining,
+        }
+    }
+
+    fn rekey(&mut self, now: Instant) {
+        self.rekey_at = now + limits::TICKET_KEY_ROTATION;
+        match self.keys.rotated() {
+            Ok(keys) => {
+                self.keys = keys.clone();
+                self.order_all(|| Order::Rekey(keys.clone()));
+                log::debug!("the ticket keys were rotated");
+            }
+            Err(error) => log::error!("the ticket keys stay as they are: {error}"),
+        }
+    }
+
+    /// Sends an order to every shard. One whose inbox is full gets it when it
+    /// has room, and keeps nobody waiting.
+    fn order_all(&self, order: impl Fn() -> Order) {
+        for shard in 0..self.mesh.len() {
+            self.order(shard, order());
+        }
+    }
+
+    fn order(&self, shard: usize, order: Order) {
+        if let Err(order) = self.mesh.try_order(shard, order) {
+            let mesh = self.mesh.clone();
+            self.queues
+                .spawn_control(async move { mesh.order(shard, order).await });
+        }
+    }
+}

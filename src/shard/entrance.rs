@@ -1,0 +1,244 @@
+//! Where a shard's clients come in.
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::AssertUnwindSafe;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use futures_lite::FutureExt;
+
+use super::Shard;
+use crate::config::Address;
+use crate::limits;
+use crate::runtime;
+use crate::sys::socket;
+use crate::timer::Tick;
+use crate::tunnel::{self, Cause, CloseReason, Phase, Side, Summary, Terms};
+
+/// One listener on one shard.
+#[derive(Debug)]
+pub(super) struct Entrance {
+    address: Address,
+    /// What the next connection meets.
+    terms: RefCell<Rc<Terms>>,
+    closing: Cell<bool>,
+    /// The tasks that wait at its doors.
+    waiting: RefCell<Vec<Waker>>,
+}
+
+/// One listening socket of a listener: it has several if its address is a name
+/// with several addresses.
+#[derive(Debug)]
+pub(crate) struct Door {
+    fd: OwnedFd,
+}
+
+impl Door {
+    /// A socket that listens, in non-blocking mode.
+    pub(crate) fn new(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+}
+
+impl Entrance {
+    pub(super) fn new(address: Address, terms: Rc<Terms>) -> Self {
+        Self {
+            address,
+            terms: RefCell::new(terms),
+            closing: Cell::new(false),
+            waiting: RefCell::default(),
+        }
+    }
+
+    /// The address as it was configured.
+    pub(super) fn address(&self) -> &Address {
+        &self.address
+    }
+
+    pub(super) fn terms(&self) -> Rc<Terms> {
+        self.terms.borrow().clone()
+    }
+
+    /// The next connection meets these terms.
+    pub(super) fn renew(&self, terms: Rc<Terms>) {
+        *self.terms.borrow_mut() = terms;
+    }
+
+    /// Lets in who is waiting already, and nobody after that.
+    pub(super) fn close(&self) {
+        self.closing.set(true);
+        for waker in self.waiting.take() {
+            waker.wake();
+        }
+    }
+
+    /// Waits until the door has a connection to give, or is to be shut.
+    async fn knock(&self, door: &Door) {
+        let closing = poll_fn(|cx| {
+            if self.closing.get() {
+                return Poll::Ready(Ok(()));
+            }
+            let mut waiting = self.waiting.borrow_mut();
+            if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+                waiting.push(cx.waker().clone());
+            }
+            Poll::Pending
+        });
+        // That it cannot be waited for means that there are no descriptors;
+        // accepting will meet with the same and see to it.
+        let _: io::Result<()> = closing.or(runtime::acceptable(door.fd.as_fd())).await;
+    }
+}
+
+impl Shard {
+    /// Starts to accept at a door.
+    pub(super) fn open(self: &Rc<Self>, entrance: &Rc<Entrance>, door: Door) {
+        self.doors_open.set(self.doors_open.get() + 1);
+        let (shard, entrance) = (self.clone(), entrance.clone());
+        self.queues.spawn_data(async move {
+            shard.attend(&entrance, &door).await;
+            drop(door);
+            shard.doors_open.set(shard.doors_open.get() - 1);
+            shard.emptier();
+        });
+    }
+
+    /// Accepts until the entrance closes. Whoever was in the queue by then is
+    /// let in: closing the socket would reset them.
+    async fn attend(self: &Rc<Self>, entrance: &Entrance, door: &Door) {
+        let mut refused = false;
+        loop {
+            let closing = entrance.closing.get();
+            if !closing {
+                entrance.knock(door).await;
+            }
+            for taken in 0.. {
+                // While closing the queue is emptied in one go, so that as few
+                // as possible join it behind our back.
+                if taken >= limits::ACCEPTS_PER_TURN && !closing {
+                    break;
+                }
+                match socket::accept(door.fd.as_fd()) {
+                    Ok(client) => {
+                        refused = false;
+                        self.admit(entrance, client);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                        if closing {
+                            return;
+                        }
+                        break;
+                    }
+                    Err(error) if is_lack(&error) => {
+                        self.around.counters.accept_pauses.add(1);
+                        if !std::mem::replace(&mut refused, true) {
+                            log::warn!(
+                                "{}: accepting pauses until there is room: {error}",
+                                entrance.address
+                            );
+                        }
+                        if closing {
+                            return;
+                        }
+                        runtime::sleep(limits::ACCEPT_PAUSE).await;
+                        break;
+                    }
+                    // The client's trouble: it went away, or the network did.
+                    Err(_) => {}
+                }
+            }
+            futures_lite::future::yield_now().await;
+        }
+    }
+
+    /// Starts the tunnel of an accepted connection.
+    fn admit(self: &Rc<Self>, entrance: &Entrance, client: OwnedFd) {
+        let counters = &self.around.counters;
+        counters.accepted.add(1);
+        counters.tunnels_open.add(1);
+        let (shard, terms) = (self.clone(), entrance.terms());
+        self.queues.spawn_data(async move {
+            let around = &shard.around;
+            // A fault in one tunnel ends that tunnel, and nothing else.
+            let run = AssertUnwindSafe(tunnel::run(around, &terms, client));
+            let summary = run.catch_unwind().await.unwrap_or_else(|_| {
+                around.counters.panics.add(1);
+                Summary::panicked()
+            });
+            around.counters.closed(summary.reason);
+            around.counters.tunnels_open.sub(1);
+            shard.record(&terms, &summary);
+            shard.emptier();
+        });
+    }
+}
+
+/// Out of descriptors or memory: it will not get better by asking again at
+/// once (accept(2)).
+fn is_lack(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
+    )
+}
+
+impl Shard {
+    /// One line for a tunnel's end. What is out of the ordinary is a warning,
+    /// but not more than one a second: a backend that is down ends tunnels by
+    /// the thousand.
+    fn record(&self, terms: &Terms, summary: &Summary) {
+        let mut passed_over = 0;
+        let level = if summary.reason.cause == Cause::Panic {
+            log::Level::Error
+        } else if summary.reason.is_ordinary() {
+            log::Level::Debug
+        } else {
+            let now = self.around.timers.now();
+            let (last, passed) = self.warned.get();
+            if last == Tick::NEVER || now >= last.after(limits::WARNING_INTERVAL) {
+                passed_over = passed;
+                self.warned.set((now, 0));
+                log::Level::Warn
+            } else {
+                self.warned.set((last, passed + 1));
+                log::Level::Debug
+            }
+        };
+        if !log::log_enabled!(level) {
+            return;
+        }
+        let Summary {
+            reason,
+            detail,
+            bytes_up,
+            bytes_down,
+        } = summary;
+        let detail = detail.as_deref().unwrap_or("");
+        let colon = if detail.is_empty() { "" } else { ": " };
+        let since = match passed_over {
+            0 => String::new(),
+            n => format!(" ({n} more since the last such line)"),
+        };
+        log::log!(
+            level,
+            "shard {}: tunnel to {} ended, {reason}{colon}{detail}; up {bytes_up} B, \
+             down {bytes_down} B{since}",
+            self.number,
+            terms.service.name(),
+        );
+    }
+}
+
+impl Summary {
+    fn panicked() -> Self {
+        Self {
+            reason: CloseReason::new(Phase::Relay, Side::Server, Cause::Panic),
+            detail: Some("a fault in adit; please report it".into()),
+            bytes_up: 0,
+            bytes_down: 0,
+        }
+    }
+}

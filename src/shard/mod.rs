@@ -1,0 +1,334 @@
+//! One executor on one CPU: its listeners, its tunnels, its counters.
+//!
+//! Everything here is `Rc` and `Cell`; no other thread ever touches it. What
+//! the outside wants of a shard comes as an [`Order`] over the mesh, and what
+//! it has to say goes as a [`Report`].
+//!
+//! [`entrance`] accepts and starts tunnels; this file makes the shard, carries
+//! out its orders and keeps its clock.
+
+mod entrance;
+
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Instant;
+
+use crate::backend::{Resolver, Service};
+use crate::limits;
+use crate::mesh::{Mesh, Order, Report, Seat};
+use crate::metrics::{Counters, ShardStats};
+use crate::plan::Plan;
+use crate::runtime::{self, Queues};
+use crate::timer::{Tick, Timers};
+use crate::tls::{self, TicketKeys};
+use crate::tunnel::{Scratch, Surroundings, Terms};
+use entrance::{Door, Entrance};
+
+/// What a shard is made of.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) seat: Seat,
+    pub(crate) cpu: Option<usize>,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) keys: TicketKeys,
+    pub(crate) resolver: Resolver,
+    /// For each listener of the plan, its sockets.
+    pub(crate) sockets: Vec<Vec<Door>>,
+}
+
+/// One shard.
+#[derive(Debug)]
+pub(crate) struct Shard {
+    number: usize,
+    cpu: Option<usize>,
+    mesh: Mesh,
+    queues: Queues,
+    resolver: Resolver,
+    around: Rc<Surroundings>,
+    keys: RefCell<TicketKeys>,
+    entrances: RefCell<Vec<Rc<Entrance>>>,
+    /// Doors that are still open.
+    doors_open: Cell<usize>,
+    /// When a tunnel's end was last worth a warning, and how many have been
+    /// passed over since.
+    warned: Cell<(Tick, u64)>,
+    /// The task that waits for the last tunnel to end, if one does.
+    draining: RefCell<Option<Waker>>,
+}
+
+/// A configuration made ready, and not yet taken up.
+#[derive(Debug)]
+struct Prepared {
+    generation: u64,
+    buffer_size: usize,
+    entrances: Vec<PreparedEntrance>,
+}
+
+#[derive(Debug)]
+struct PreparedEntrance {
+    listener: crate::config::Listener,
+    terms: Rc<Terms>,
+    /// None: the doors that are open already.
+    doors: Option<Vec<Door>>,
+}
+
+impl Shard {
+    /// Makes the shard of the calling thread's executor, reports that it is
+    /// ready, and serves until it is ordered to leave.
+    pub(crate) async fn run(setup: Setup) {
+        let Setup {
+            seat,
+            cpu,
+            plan,
+            keys,
+            resolver,
+            sockets,
+        } = setup;
+        let number = seat.shard;
+        let mesh = seat.mesh.clone();
+        let shard = Rc::new(Self {
+            number,
+            cpu,
+            mesh: seat.mesh,
+            queues: Queues::new(),
+            resolver,
+            around: Rc::new(Surroundings {
+                timers: Rc::new(Timers::new(Instant::now())),
+                counters: Counters::new(),
+                scratch: RefCell::new(Scratch::new(plan.config.buffer_size)),
+                cut: Cell::new(false),
+            }),
+            keys: RefCell::new(keys),
+            entrances: RefCell::default(),
+            doors_open: Cell::new(0),
+            warned: Cell::new((Tick::NEVER, 0)),
+            draining: RefCell::default(),
+        });
+        let sockets = sockets.into_iter().map(Some).collect();
+        let first = match shard.prepare(0, &plan, sockets) {
+            Ok(first) => first,
+            Err(cause) => {
+                let failed = Report::Failed {
+                    shard: number,
+                    cause,
+                };
+                mesh.report(failed).await;
+                return;
+            }
+        };
+        drop(plan);
+        mesh.report(Report::Ready { shard: number }).await;
+        let (left, leaving) = flume::bounded(1);
+        let control = shard.clone();
+        shard.queues.spawn_control(async move {
+            control.obey(&seat.inbox, first).await;
+            let _ = left.try_send(());
+        });
+        let ticking = shard.clone();
+        shard.queues.spawn_control(async move { ticking.tick().await });
+        let _ = leaving.recv_async().await;
+    }
+
+    /// Carries out orders until the one to leave.
+    async fn obey(self: &Rc<Self>, inbox: &flume::Receiver<Order>, first: Prepared) {
+        let mut prepared = Some(first);
+        while let Ok(order) = inbox.recv_async().await {
+            match order {
+                Order::Serve => self.commit(&mut prepared, 0),
+                Order::Snapshot { gathering, asked } => {
+                    let stats = Box::new(self.snapshot(asked));
+                    self.mesh.report(Report::Snapshot { gathering, stats }).await;
+                }
+                Order::Prepare {
+                    generation,
+                    plan,
+                    sockets,
+                } => {
+                    let sockets = sockets
+                        .into_iter()
+                        .map(|fds| fds.map(|fds| fds.into_iter().map(Door::new).collect()))
+                        .collect();
+                    let result = self
+                        .prepare(generation, &plan, sockets)
+                        .map(|ready| prepared = Some(ready));
+                    let report = Report::Prepared {
+                        shard: self.number,
+                        generation,
+                        result,
+                    };
+                    self.mesh.report(report).await;
+                }
+                Order::Commit { generation } => self.commit(&mut prepared, generation),
+                Order::Abort { generation } => {
+                    prepared.take_if(|ready| ready.generation == generation);
+                }
+                Order::Rekey(keys) => self.rekey(keys),
+                Order::Drain => self.drain(),
+                Order::Cut => {
+                    self.around.cut.set(true);
+                    self.around.timers.wake_all();
+                }
+                Order::Stop => return,
+            }
+        }
+    }
+
+    /// Makes everything ready for a configuration, and changes nothing.
+    fn prepare(
+        &self,
+        generation: u64,
+        plan: &Plan,
+        sockets: Vec<Option<Vec<Door>>>,
+    ) -> Result<Prepared, String> {
+        let config = &plan.config;
+        let keys = self.keys.borrow();
+        let mut entrances = Vec::with_capacity(config.listeners.len());
+        for ((listener, identity), doors) in
+            config.listeners.iter().zip(&plan.identities).zip(sockets)
+        {
+            let tls = tls::server_config(&listener.tls, identity, &keys)
+                .map_err(|error| format!("{}: {error}", listener.tls.cert.display()))?;
+            let service = config
+                .services
+                .get(listener.service)
+                .ok_or_else(|| format!("{} leads to no service", listener.name))?;
+            entrances.push(PreparedEntrance {
+                listener: listener.clone(),
+                terms: Rc::new(Terms {
+                    tls,
+                    service: Rc::new(Service::new(service, &self.resolver, self.queues)),
+                    timeouts: config.timeouts.clone(),
+                    truncation: config.truncation,
+                    buffer_size: config.buffer_size,
+                }),
+                doors,
+            });
+        }
+        Ok(Prepared {
+            generation,
+            buffer_size: config.buffer_size,
+            entrances,
+        })
+    }
+
+    /// Takes up what was prepared. New connections meet the new terms; open
+    /// ones keep theirs.
+    fn commit(self: &Rc<Self>, prepared: &mut Option<Prepared>, generation: u64) {
+        let Some(ready) = prepared.take_if(|ready| ready.generation == generation) else {
+            return;
+        };
+        {
+            // Tunnels on older terms may need the greater space.
+            let mut scratch = self.around.scratch.borrow_mut();
+            if ready.buffer_size > scratch.buffer_size() {
+                *scratch = Scratch::new(ready.buffer_size);
+            }
+        }
+        let mut old = self.entrances.take();
+        let mut new = Vec::with_capacity(ready.entrances.len());
+        for PreparedEntrance {
+            listener,
+            terms,
+            doors,
+        } in ready.entrances
+        {
+            match doors {
+                None => {
+                    if let Some(at) = old.iter().position(|e| e.address() == &listener.address) {
+                        let entrance = old.swap_remove(at);
+                        entrance.renew(terms);
+                        new.push(entrance);
+                    }
+                }
+                Some(doors) => {
+                    let entrance = Rc::new(Entrance::new(listener.address, terms));
+                    for door in doors {
+                        self.open(&entrance, door);
+                    }
+                    new.push(entrance);
+                }
+            }
+        }
+        *self.entrances.borrow_mut() = new;
+        for entrance in old {
+            entrance.close();
+        }
+    }
+
+    fn rekey(&self, keys: TicketKeys) {
+        for entrance in self.entrances.borrow().iter() {
+            let terms = entrance.terms();
+            match tls::with_ticket_keys(&terms.tls, &keys) {
+                Ok(tls) => entrance.renew(Rc::new(Terms {
+                    tls,
+                    service: terms.service.clone(),
+                    timeouts: terms.timeouts.clone(),
+                    truncation: terms.truncation,
+                    buffer_size: terms.buffer_size,
+                })),
+                Err(error) => log::error!("the ticket keys stay as they are: {error}"),
+            }
+        }
+        *self.keys.borrow_mut() = keys;
+    }
+
+    /// Closes every entrance and sees to it that the end of the last tunnel is
+    /// reported.
+    fn drain(self: &Rc<Self>) {
+        for entrance in self.entrances.take() {
+            entrance.close();
+        }
+        let shard = self.clone();
+        self.queues.spawn_control(async move {
+            poll_fn(|cx| {
+                if shard.is_empty() {
+                    std::task::Poll::Ready(())
+                } else {
+                    *shard.draining.borrow_mut() = Some(cx.waker().clone());
+                    std::task::Poll::Pending
+                }
+            })
+            .await;
+            let report = Report::Drained {
+                shard: shard.number,
+                cut: shard.around.counters.cut(),
+            };
+            shard.mesh.report(report).await;
+        });
+    }
+
+    fn is_empty(&self) -> bool {
+        self.doors_open.get() == 0 && self.around.counters.tunnels_open.get() == 0
+    }
+
+    /// A door was shut or a tunnel has ended.
+    fn emptier(&self) {
+        if self.is_empty()
+            && let Some(waker) = self.draining.borrow_mut().take()
+        {
+            waker.wake();
+        }
+    }
+
+    fn snapshot(&self, asked: Instant) -> ShardStats {
+        ShardStats {
+            shard: self.number,
+            cpu: self.cpu,
+            answer_micros: u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX),
+            totals: self.around.counters.totals(),
+        }
+    }
+
+    /// Keeps the clock, while there is anybody to keep it for.
+    async fn tick(&self) {
+        let timers = &self.around.timers;
+        loop {
+            poll_fn(|cx| timers.poll_wanted(cx)).await;
+            runtime::sleep(limits::TICK).await;
+            timers.advance(Instant::now());
+        }
+    }
+}
