@@ -155,6 +155,21 @@ fn a_daemon_that_does_not_read_costs_lines_but_not_the_callers_time() {
 }
 
 #[test]
+fn a_line_that_is_not_read_in_time_is_given_up() {
+    let place = Place::new();
+    let daemon = place.daemon();
+    let logger = place.logger(SyslogLevel::Debug, LevelFilter::Info);
+    for _ in 0..kernel_queue() + 2 {
+        say(&logger, Level::Info, "adit", "a line");
+    }
+    assert!(logger.flush_within(PATIENCE), "the writer goes on");
+    assert_eq!(logger.dropped(), 2);
+    assert!(place.console.lines().is_empty(), "there is a daemon");
+
+    assert!(receive(&daemon).ends_with("]: a line"));
+}
+
+#[test]
 fn a_daemon_that_does_not_read_does_not_keep_the_process() {
     let place = Place::new();
     let _daemon = place.daemon();

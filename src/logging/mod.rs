@@ -11,19 +11,21 @@
 //! |---------------------|----------------|-----------------|
 //! | `log::error!`       | `ERROR`        | err             |
 //! | `log::warn!`        | `WARN`         | warning         |
-//! | [`notice!`](crate::notice) | `NOTE`  | notice          |
+//! | [`notice!`]         | `NOTE`         | notice          |
 //! | `log::info!`        | `INFO`         | info            |
 //! | `log::debug!`       | `DEBUG`        | debug           |
 //! | `log::trace!`       | `TRACE`        | debug           |
 //!
 //! `log` has no level for what is no fault and yet must be seen under syslog's
 //! usual mask: that the server started, stops, or took up a new configuration.
-//! Such a line is logged at `Info` with the target [`NOTICE`], which
-//! [`notice!`](crate::notice) does.
+//! Such a line is logged at `Info` with the target [`NOTICE`], which [`notice!`]
+//! does.
 //!
 //! No line can be made to look like two, or to move a terminal's cursor: control
 //! characters of any line are escaped. Text from the network goes through
 //! [`escaped`] besides, which bounds its length and leaves plain ASCII only.
+//!
+//! [`notice!`]: crate::notice
 
 mod console;
 mod escape;
