@@ -1,11 +1,10 @@
 //! Where log lines go.
 //!
-//! A line is made where it is logged, on a shard, and only there is anything
-//! formatted: [`Logger`] cuts and escapes it and puts it in a bounded queue. It
-//! never waits: a line that finds the queue full is dropped and counted. One
-//! thread, `adit-log`, takes lines out of the queue and writes them to the sink
-//! of the configuration, standard error or the syslog daemon; only it ever
-//! waits for I/O.
+//! A line's text is made where it is logged: [`Logger`] formats it, escapes it,
+//! cuts it to length and puts it in a bounded queue. It never waits: a line that
+//! finds the queue full is dropped and counted. One thread, `adit-log`, takes
+//! lines out of the queue and writes them to the sink of the configuration,
+//! standard error or the syslog daemon; only it ever waits for I/O.
 //!
 //! | logged with         | standard error | syslog severity |
 //! |---------------------|----------------|-----------------|
