@@ -166,6 +166,21 @@ pub const LOG_LINES_QUEUED_MAX: usize = 4096;
 /// The longest log line, in bytes, after escaping.
 pub const LOG_LINE_MAX: usize = 2048;
 
+/// The most of one text from the network (a server name, a peer's error) that
+/// a log line shows, in bytes after escaping. The longest DNS name fits.
+pub const LOG_FIELD_MAX: usize = 256;
+
+/// What a log line is cut to when the syslog daemon's socket refuses it as too
+/// long, in bytes (RFC 3164, section 4.1: every daemon takes that much).
+pub const SYSLOG_PACKET_SAFE: usize = 1024;
+
+/// How long the log's writer waits for a syslog daemon that does not read
+/// before it gives one line up.
+pub const SYSLOG_WAIT: Duration = Duration::from_millis(100);
+
+/// How long a flush of the log, and so the end of the process, may take.
+pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The longest request head that the admin endpoint reads, in bytes.
 pub const ADMIN_REQUEST_MAX: usize = 8 * 1024;
 

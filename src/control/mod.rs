@@ -64,8 +64,18 @@ struct Drain {
     cutting: bool,
 }
 
+/// Starts the control task on the calling thread's executor, once it is given
+/// what it is made of.
+pub(crate) fn start(begun: flume::Receiver<Setup>) {
+    Queues::new().spawn_control(async move {
+        if let Ok(setup) = begun.recv_async().await {
+            run(setup).await;
+        }
+    });
+}
+
 /// Runs until every shard has drained, or has had its time to.
-pub(crate) async fn run(setup: Setup) {
+async fn run(setup: Setup) {
     let Setup {
         mesh,
         arriving,

@@ -25,7 +25,8 @@ use crate::runtime::{self, Queues};
 use crate::timer::{Tick, Timers};
 use crate::tls::{self, TicketKeys};
 use crate::tunnel::{Scratch, Surroundings, Terms};
-use entrance::{Door, Entrance};
+pub(crate) use entrance::Door;
+use entrance::Entrance;
 
 /// What a shard is made of.
 #[derive(Debug)]

@@ -1,4 +1,5 @@
 //! What only the operating system can do: the only unsafe code.
+<<<<<<< HEAD
 //!
 //! Each file is one thing that is asked of the kernel, behind functions that
 //! are safe to call:
@@ -14,3 +15,7 @@
 
 pub mod ring;
 pub mod socket;
+=======
+
+pub(crate) mod local_time;
+>>>>>>> wt-logging
