@@ -1,5 +1,4 @@
 //! What only the operating system can do: the only unsafe code.
-<<<<<<< HEAD
 //!
 //! Each file is one thing that is asked of the kernel, behind functions that
 //! are safe to call:
@@ -13,9 +12,8 @@
 
 #![allow(unsafe_code)]
 
+pub mod cpu;
+pub(crate) mod local_time;
 pub mod ring;
 pub mod socket;
-=======
-
-pub(crate) mod local_time;
->>>>>>> wt-logging
+pub(crate) mod stream;
