@@ -212,8 +212,8 @@ impl Tunnel<'_> {
             let mut moved = false;
             for _ in 0..limits::TURNS_PER_POLL {
                 let (progress, over) = relay.turn(
-                    &mut client.wired(cx, &mut scratch.wire),
-                    &mut backend.wired(cx, take),
+                    &mut client.wired(cx.waker(), &mut scratch.wire),
+                    &mut backend.wired(cx.waker(), take),
                     &mut scratch.plain,
                 );
                 let (up, down) = (progress.up as u64, progress.down as u64);

@@ -1,6 +1,6 @@
 //! The end of a tunnel that speaks plaintext.
 
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use super::end::{EndError, Link};
 use super::relay::{End, Pulled};
@@ -30,27 +30,23 @@ impl PlainEnd {
 
     /// This end for the length of one poll. It takes at most `take` bytes a
     /// turn.
-    pub(crate) fn wired<'a, 'cx>(
-        &'a mut self,
-        cx: &'a mut Context<'cx>,
-        take: usize,
-    ) -> WiredPlain<'a, 'cx> {
+    pub(crate) fn wired<'a>(&'a mut self, waker: &'a Waker, take: usize) -> WiredPlain<'a> {
         WiredPlain {
             end: self,
-            cx,
+            cx: Context::from_waker(waker),
             take,
         }
     }
 }
 
 /// A [`PlainEnd`] with what it needs in order to make progress.
-pub(crate) struct WiredPlain<'a, 'cx> {
+pub(crate) struct WiredPlain<'a> {
     end: &'a mut PlainEnd,
-    cx: &'a mut Context<'cx>,
+    cx: Context<'a>,
     take: usize,
 }
 
-impl End for WiredPlain<'_, '_> {
+impl End for WiredPlain<'_> {
     type Error = EndError;
 
     fn pull(&mut self, plain: &mut [u8]) -> Poll<Result<Pulled, EndError>> {
@@ -59,7 +55,7 @@ impl End for WiredPlain<'_, '_> {
             self.end
                 .link
                 .socket
-                .poll_recv(self.cx, &mut plain[..take])
+                .poll_recv(&mut self.cx, &mut plain[..take])
         )?;
         Poll::Ready(Ok(match received {
             0 => Pulled::Eof,
@@ -68,14 +64,14 @@ impl End for WiredPlain<'_, '_> {
     }
 
     fn push(&mut self, plain: &[u8]) -> Result<(), EndError> {
-        Ok(self.end.link.send(self.cx, plain)?)
+        Ok(self.end.link.send(&mut self.cx, plain)?)
     }
 
     fn flush(&mut self) -> Poll<Result<(), EndError>> {
-        self.end.link.flush(self.cx).map_err(EndError::Io)
+        self.end.link.flush(&mut self.cx).map_err(EndError::Io)
     }
 
     fn finish(&mut self) -> Poll<Result<(), EndError>> {
-        self.end.link.finish(self.cx).map_err(EndError::Io)
+        self.end.link.finish(&mut self.cx).map_err(EndError::Io)
     }
 }

@@ -157,11 +157,11 @@ impl<E> Relay<E> {
         C: End<Error = E>,
         B: End<Error = E>,
     {
-        let up = self.up.step(client, backend, plain, self.down.sink_is_broken());
+        let up = self.up.step(client, backend, plain, self.down.opposite());
         if up.ended {
             self.last = Who::Client;
         }
-        let down = self.down.step(backend, client, plain, self.up.sink_is_broken());
+        let down = self.down.step(backend, client, plain, self.up.opposite());
         if down.ended {
             self.last = Who::Backend;
         }
@@ -183,10 +183,10 @@ impl<E> Relay<E> {
         // A source that broke ends the tunnel as soon as its last bytes are
         // with the other side, whatever the other direction is doing: its sink
         // is that same broken end.
-        if up_drained && let Half::Breaking(error) = self.up.take() {
+        if up_drained && let Some(error) = self.up.take_break() {
             return broke(Who::Client, error);
         }
-        if down_drained && let Half::Breaking(error) = self.down.take() {
+        if down_drained && let Some(error) = self.down.take_break() {
             return broke(Who::Backend, error);
         }
         if up_drained && matches!(self.up, Half::Severed) {
@@ -230,6 +230,15 @@ fn unheard<E>(who: Who, half: Half<E>) -> Poll<Outcome<E>> {
     }
 }
 
+/// What one direction has to know of the other one.
+#[derive(Clone, Copy)]
+struct Opposite {
+    /// Our source, which is its sink, takes no more bytes.
+    source_is_broken: bool,
+    /// Our sink, which is its source, has ended its stream in order.
+    sink_has_ended: bool,
+}
+
 /// What one step of one direction did.
 #[derive(Default)]
 struct Step {
@@ -247,6 +256,25 @@ impl<E> Half<E> {
         std::mem::replace(self, Self::Ended)
     }
 
+    /// How its source broke, if it did.
+    fn take_break(&mut self) -> Option<E> {
+        match self {
+            Self::Breaking(_) => match self.take() {
+                Self::Breaking(error) => Some(error),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// This direction, as seen from the other one.
+    fn opposite(&self) -> Opposite {
+        Opposite {
+            source_is_broken: self.sink_is_broken(),
+            sink_has_ended: matches!(self, Self::Ending | Self::Ended),
+        }
+    }
+
     fn sink_is_broken(&self) -> bool {
         matches!(self, Self::Discarding(_) | Self::Useless(_))
     }
@@ -256,7 +284,7 @@ impl<E> Half<E> {
         source: &mut S,
         sink: &mut T,
         plain: &mut [u8],
-        source_is_broken: bool,
+        opposite: Opposite,
     ) -> Step
     where
         S: End<Error = E>,
@@ -287,7 +315,7 @@ impl<E> Half<E> {
                 }
                 // The kernel tells of a reset once only. When it told a write,
                 // the next read just ends.
-                Poll::Ready(Ok(Pulled::Eof)) if source_is_broken => {
+                Poll::Ready(Ok(Pulled::Eof)) if opposite.source_is_broken => {
                     step.any = true;
                     *self = Self::Severed;
                 }
@@ -295,14 +323,14 @@ impl<E> Half<E> {
                     step.any = true;
                     step.ended = true;
                     *self = Self::Ending;
-                    self.end(sink, &mut step);
+                    self.end(sink, opposite, &mut step);
                 }
                 Poll::Ready(Err(error)) => {
                     step.any = true;
                     *self = Self::Breaking(error);
                 }
             },
-            Self::Ending => self.end(sink, &mut step),
+            Self::Ending => self.end(sink, opposite, &mut step),
             Self::Discarding(_) => match source.pull(plain) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(Pulled::Bytes(_))) => step.any = true,
@@ -317,10 +345,16 @@ impl<E> Half<E> {
         step
     }
 
-    fn end<T: End<Error = E>>(&mut self, sink: &mut T, step: &mut Step) {
+    fn end<T: End<Error = E>>(&mut self, sink: &mut T, opposite: Opposite, step: &mut Step) {
         match sink.finish() {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => {
+                step.any = true;
+                *self = Self::Ended;
+            }
+            // It had said all that it had to say, took all that was sent, and
+            // did not stay to be told that this was all. Many clients do so.
+            Poll::Ready(Err(_)) if opposite.sink_has_ended => {
                 step.any = true;
                 *self = Self::Ended;
             }

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
@@ -21,7 +21,6 @@ use crate::limits;
 use crate::runtime::Socket;
 
 /// A peer that is spoken to in TLS, we being the server.
-#[derive(Debug)]
 pub(crate) struct TlsEnd {
     link: Link,
     tls: Box<UnbufferedServerConnection>,
@@ -35,6 +34,8 @@ pub(crate) struct TlsEnd {
     primed: bool,
     /// close_notify is sealed.
     notified: bool,
+    /// The connection has failed; only what is kept can still be sent.
+    failed: bool,
     /// What the next pull says, once the bytes before it are out.
     next: Next,
     truncation: Truncation,
@@ -81,6 +82,7 @@ impl TlsEnd {
             handshake_bytes: 0,
             primed: false,
             notified: false,
+            failed: false,
             next: Next::Bytes,
             truncation,
             truncated: false,
@@ -183,11 +185,11 @@ impl TlsEnd {
     }
 
     /// Fetches the alert that a failed connection has for its peer, if any.
+    /// After this the connection is not to be asked anything more: it would
+    /// fall over what it has failed on.
     fn keep_alert(&mut self, wire: &mut Wire) {
-        // Bounded: a connection that failed has at most a few records queued.
-        // What is carried over goes along: the connection counts from its
-        // start.
-        for _ in 0..4 {
+        self.failed = true;
+        while self.tls.wants_write() {
             match self.tls.process_tls_records(&mut self.carry).state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
                     let kept = keep_encoded(wire, &mut self.link, |room| data.encode(room));
@@ -195,7 +197,6 @@ impl TlsEnd {
                         return;
                     }
                 }
-                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 _ => return,
             }
         }
@@ -216,14 +217,10 @@ impl TlsEnd {
     }
 
     /// This end for the length of one poll.
-    pub(crate) fn wired<'a, 'cx>(
-        &'a mut self,
-        cx: &'a mut Context<'cx>,
-        wire: &'a mut Wire,
-    ) -> WiredTls<'a, 'cx> {
+    pub(crate) fn wired<'a>(&'a mut self, waker: &'a Waker, wire: &'a mut Wire) -> WiredTls<'a> {
         WiredTls {
             end: self,
-            cx,
+            cx: Context::from_waker(waker),
             wire,
         }
     }
@@ -277,13 +274,13 @@ impl TlsEnd {
 }
 
 /// A [`TlsEnd`] with what it needs in order to make progress.
-pub(crate) struct WiredTls<'a, 'cx> {
+pub(crate) struct WiredTls<'a> {
     end: &'a mut TlsEnd,
-    cx: &'a mut Context<'cx>,
+    cx: Context<'a>,
     wire: &'a mut Wire,
 }
 
-impl WiredTls<'_, '_> {
+impl WiredTls<'_> {
     fn said_before(&mut self) -> Option<Result<Pulled, EndError>> {
         match std::mem::replace(&mut self.end.next, Next::Bytes) {
             Next::Bytes => None,
@@ -308,13 +305,13 @@ impl WiredTls<'_, '_> {
                 "a TLS message is longer than the buffer",
             )));
         }
-        let received = ready!(self.end.link.socket.poll_recv(self.cx, &mut room[carried..]))?;
+        let received = ready!(self.end.link.socket.poll_recv(&mut self.cx, &mut room[carried..]))?;
         room[..carried].copy_from_slice(&self.end.carry);
         Poll::Ready(Ok((received > 0).then_some(carried + received)))
     }
 }
 
-impl End for WiredTls<'_, '_> {
+impl End for WiredTls<'_> {
     type Error = EndError;
 
     fn pull(&mut self, plain: &mut [u8]) -> Poll<Result<Pulled, EndError>> {
@@ -359,13 +356,16 @@ impl End for WiredTls<'_, '_> {
         // What is carried over goes along: the connection counts from its
         // start.
         debug_assert!(!self.end.primed);
+        if self.end.failed {
+            return Err(EndError::Tls(rustls::Error::HandshakeNotComplete));
+        }
         let room = self.wire.sealing();
         loop {
             let status = self.end.tls.process_tls_records(&mut self.end.carry);
             match status.state? {
                 ConnectionState::WriteTraffic(mut traffic) => {
                     let sealed = traffic.encrypt(plain, room).map_err(encrypt_error)?;
-                    return Ok(self.end.link.send(self.cx, &room[..sealed])?);
+                    return Ok(self.end.link.send(&mut self.cx, &room[..sealed])?);
                 }
                 ConnectionState::EncodeTlsData(mut data) => {
                     let n = data.encode(room).map_err(encode_error)?;
@@ -379,12 +379,12 @@ impl End for WiredTls<'_, '_> {
     }
 
     fn flush(&mut self) -> Poll<Result<(), EndError>> {
-        self.end.link.flush(self.cx).map_err(EndError::Io)
+        self.end.link.flush(&mut self.cx).map_err(EndError::Io)
     }
 
     fn finish(&mut self) -> Poll<Result<(), EndError>> {
         self.end.keep_close_notify(self.wire);
-        self.end.link.finish(self.cx).map_err(EndError::Io)
+        self.end.link.finish(&mut self.cx).map_err(EndError::Io)
     }
 }
 
@@ -392,7 +392,7 @@ impl TlsEnd {
     /// Seals close_notify (RFC 8446, section 6.1), once, behind what is on its
     /// way.
     pub(crate) fn keep_close_notify(&mut self, wire: &mut Wire) {
-        if std::mem::replace(&mut self.notified, true) {
+        if self.failed || std::mem::replace(&mut self.notified, true) {
             return;
         }
         let room = wire.sealing();
