@@ -150,6 +150,10 @@ pub const FILE_SIZE_MAX: u64 = 16 * 1024 * 1024;
 /// How deep brackets may be nested in a configuration file.
 pub const CONFIG_DEPTH_MAX: usize = 32;
 
+/// The most values in a configuration file, counted with their lists and
+/// brackets.
+pub const CONFIG_VALUES_MAX: usize = 1 << 20;
+
 /// The most listeners, and the most services, in one configuration.
 pub const LISTENERS_MAX: usize = 1024;
 

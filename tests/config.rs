@@ -428,6 +428,36 @@ fn deep_nesting_ends_in_an_error_on_a_small_stack() {
         .expect("no overflow, no panic");
 }
 
+/// A large file takes seconds at most, whatever is in it.
+#[test]
+fn large_files_are_refused_or_read_in_linear_time() {
+    let started = std::time::Instant::now();
+    let size = 512 * 1024;
+    let many = |one: &str| one.repeat(size / one.len());
+    for text in [
+        many("//\n") + &with(""),
+        with(&format!("cpus: [{}]", many("0,"))),
+        with(&format!("services: {{{}}}", many("\"a\": (),"))),
+        with(&many("a: 1,")),
+        format!(
+            "(listeners: [{}])",
+            many("(address: \"*:0\", tls: (cert: \"a\"), backend: \"b:1\"),")
+        ),
+        with(&format!("cpus: \"{}\"", many("0,"))),
+        with(&format!("cpus: {}", many("#"))),
+        with(&format!("{}: 1", many("a"))),
+        with(&format!("/*{}*/", many("/**/"))),
+        with(&format!("timeouts: (idle: \"{}\")", many("1s "))),
+    ] {
+        match Config::from_ron(&text, "adit.ron") {
+            Ok(config) => assert_eq!(config.listeners.len(), 1),
+            Err(error) => assert!(error.to_string().len() < 1000),
+        }
+    }
+    // A quadratic step would take hours.
+    assert!(started.elapsed() < Duration::from_secs(60));
+}
+
 /// Whatever happens to a file, reading it ends in a configuration or in an
 /// error that points into it.
 #[test]

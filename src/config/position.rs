@@ -8,7 +8,8 @@
 //! [`file`](super::file).
 //!
 //! [`scan`] is bounded: it nests no deeper than
-//! [`limits::CONFIG_DEPTH_MAX`], and reads each byte a fixed number of times.
+//! [`limits::CONFIG_DEPTH_MAX`], holds no more values than
+//! [`limits::CONFIG_VALUES_MAX`], and reads each byte a fixed number of times.
 
 use crate::limits;
 
@@ -77,6 +78,7 @@ pub(super) fn scan(text: &str) -> Result<Node<'_>, SyntaxError> {
         text,
         at: 0,
         depth: 0,
+        values: 0,
     }
     .file()
 }
@@ -198,6 +200,7 @@ struct Scanner<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
+    values: usize,
 }
 
 type Scanned<T> = Result<T, SyntaxError>;
@@ -261,6 +264,13 @@ impl<'a> Scanner<'a> {
 
     fn value(&mut self, of: &str) -> Scanned<Node<'a>> {
         self.space()?;
+        self.values += 1;
+        if self.values > limits::CONFIG_VALUES_MAX {
+            return Err(self.here(&format!(
+                "there are more than {} values up to here; no configuration needs as many",
+                limits::CONFIG_VALUES_MAX
+            )));
+        }
         let start = self.at;
         let kind = match self.peek() {
             Some('(') => self.brackets(None)?,

@@ -4,6 +4,7 @@
 //! has been read is valid, and what is not is refused with what to write
 //! instead.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -395,7 +396,7 @@ fn cpu_list(text: &str) -> Result<Vec<usize>, String> {
         }
     };
     let mut cpus = Vec::new();
-    let mut seen = vec![false; limits::CPU_MAX + 1];
+    let mut seen = HashSet::new();
     for part in text.split(',') {
         let (first, last) = match part.split_once('-') {
             Some((first, last)) => (number(first)?, number(last)?),
@@ -407,7 +408,7 @@ fn cpu_list(text: &str) -> Result<Vec<usize>, String> {
             ));
         }
         for cpu in first..=last {
-            if std::mem::replace(&mut seen[cpu], true) {
+            if !seen.insert(cpu) {
                 return Err(format!("CPU {cpu} is named twice; name each CPU once"));
             }
             cpus.push(cpu);

@@ -3,13 +3,15 @@
 use std::fmt::Write;
 
 use super::super::error::clip;
-use super::super::position::{Place, Span};
+use super::super::position::Span;
 use super::{Note, Source};
 
 /// What has been gathered so far.
 #[derive(Debug)]
 pub(super) struct Draft<'a> {
     text: &'a str,
+    /// Where each line begins.
+    lines: Vec<usize>,
     pub(super) listeners: Vec<DraftListener>,
     /// The backend of the one service that all listeners lead to.
     pub(super) backend: Setting,
@@ -67,6 +69,9 @@ impl<'a> Draft<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         Self {
             text,
+            lines: std::iter::once(0)
+                .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+                .collect(),
             listeners: Vec::new(),
             backend: Setting::implied(String::new(), ""),
             settings: Vec::new(),
@@ -93,9 +98,11 @@ impl<'a> Draft<'a> {
     }
 
     /// That stretch needs no setting: adit does it so anyway.
-    pub(super) fn same(&mut self, span: Span, why: &str) {
-        let note = self.note(span, why);
-        self.same.push(note);
+    pub(super) fn same(&mut self, span: Span) {
+        self.same.push(Note {
+            line: self.line(span),
+            text: self.excerpt(span),
+        });
     }
 
     /// That stretch became something that is not quite the same.
@@ -120,7 +127,7 @@ impl<'a> Draft<'a> {
     }
 
     fn line(&self, span: Span) -> usize {
-        Place::of(self.text, span.start).line
+        self.lines.partition_point(|&start| start <= span.start)
     }
 
     /// The stretch on one line, harmless in a comment.

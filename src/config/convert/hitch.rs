@@ -6,9 +6,12 @@
 mod syntax;
 mod table;
 
+use std::collections::HashSet;
+
 use super::super::error::clip;
 use super::super::position::{Span, SyntaxError};
 use super::super::suggest::nearest;
+use super::super::{Address, Host};
 use super::draft::{Draft, DraftListener, Setting};
 use super::words::{clamped, connect, fault, listen, path, quoted, seconds, whole};
 use crate::limits;
@@ -61,7 +64,8 @@ struct Pem {
 /// A frontend before it has its certificate.
 struct Frontend {
     span: Span,
-    address: Setting,
+    address: Address,
+    setting: Setting,
     pem: Option<Pem>,
 }
 
@@ -74,15 +78,12 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
     let mut backlog = None;
     let mut backend = None;
     let mut log = Logging::default();
-    for item in &items {
+    for item in last_of_each(&items, &["frontend", "pem-file"], &mut draft) {
         match item.key {
             "frontend" => frontends.push(frontend(item, &mut draft)?),
             "pem-file" => replace_pem(&mut pem, read_pem(item, &mut draft)?, &mut draft),
             "backend" => {
-                let setting = draft.setting(item.span, backend_address(item)?);
-                if let Some((span, _)) = backend.replace((item.span, setting)) {
-                    draft.without(span, "a later line sets it again, and that one counts");
-                }
+                backend = Some(draft.setting(item.span, backend_address(item)?));
             }
             "workers" => workers(item, &mut draft)?,
             "backlog" => {
@@ -99,12 +100,12 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
             }
             "ssl-handshake-timeout" => timeout("handshake", item, &mut draft)?,
             "backend-connect-timeout" => timeout("connect", item, &mut draft)?,
-            "syslog" | "syslog-facility" | "log-level" | "quiet" => log.read(item, &draft)?,
+            "syslog" | "syslog-facility" | "log-level" | "quiet" => log.read(item, &mut draft)?,
             _ => other(item, KEYS, "the configuration", &mut draft)?,
         }
     }
     draft.backend = match backend {
-        Some((_, setting)) => setting,
+        Some(setting) => setting,
         None => Setting::implied(
             quoted("127.0.0.1:8000"),
             "hitch's default, as the file names no backend",
@@ -113,13 +114,18 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
     if frontends.is_empty() {
         frontends.push(Frontend {
             span: Span::new(0, 0),
-            address: Setting::implied(
+            address: Address::Tcp {
+                host: Host::Any,
+                port: 8443,
+            },
+            setting: Setting::implied(
                 quoted("*:8443"),
                 "hitch's default, as the file names no frontend",
             ),
             pem: None,
         });
     }
+    check_conflicts(&frontends)?;
     if let Some(pem) = &pem
         && frontends.iter().all(|frontend| frontend.pem.is_some())
     {
@@ -137,7 +143,7 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
             ));
         };
         draft.listeners.push(DraftListener {
-            address: frontend.address,
+            address: frontend.setting,
             cert: pem.cert.clone(),
             key: pem.key.clone(),
             backlog: backlog.clone(),
@@ -147,28 +153,50 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
     Ok(draft)
 }
 
+/// Two frontends that are well by themselves may not be together.
+fn check_conflicts(frontends: &[Frontend]) -> Result<(), SyntaxError> {
+    for (index, frontend) in frontends.iter().enumerate().take(limits::LISTENERS_MAX) {
+        let clash = frontends[..index]
+            .iter()
+            .find(|other| other.address.conflicts_with(&frontend.address));
+        if let Some(other) = clash {
+            return Err(fault(
+                frontend.span,
+                &format!(
+                    "the address {} conflicts with {} of an earlier frontend; give one of the two another port or host",
+                    frontend.address, other.address
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// What hitch is told about logging, over several lines.
 #[derive(Default)]
 struct Logging {
-    syslog: Option<(bool, Setting)>,
+    syslog: Option<Setting>,
     facility: Option<(Option<&'static str>, Span, Setting)>,
     level: Option<Setting>,
-    quiet: Option<Setting>,
+    quiet: Option<(Span, Setting)>,
 }
 
 impl Logging {
-    fn read(&mut self, item: &Item<'_>, draft: &Draft<'_>) -> Result<(), SyntaxError> {
+    fn read(&mut self, item: &Item<'_>, draft: &mut Draft<'_>) -> Result<(), SyntaxError> {
         let (value, span) = item.text()?;
         let setting = |value: &str| draft.setting(item.span, value.to_owned());
         match item.key {
-            "syslog" => self.syslog = Some((switch(value, span)?, setting(""))),
-            "quiet" => self.quiet = switch(value, span)?.then(|| setting("Error")),
+            "syslog" if switch(value, span)? => self.syslog = Some(setting("")),
+            "quiet" if switch(value, span)? => self.quiet = Some((item.span, setting("Error"))),
+            "syslog" | "quiet" => draft.same(item.span),
             "log-level" => {
                 self.level = Some(setting(match whole(value, span)? {
                     0 => "Off",
                     1 => "Error",
                     2 => "Info",
-                    _ => return Err(fault(span, "hitch knows no such level; write 0, 1 or 2")),
+                    _ => {
+                        return Err(fault(span, "hitch knows no such level; write 0, 1 or 2"));
+                    }
                 }));
             }
             _ => {
@@ -183,35 +211,46 @@ impl Logging {
     }
 
     fn finish(self, draft: &mut Draft<'_>) {
-        // A level says more than `quiet`, which hitch keeps for old files.
-        if let Some(level) = self.level.or(self.quiet) {
-            draft.log.push(("level", level));
-        }
-        match (self.syslog, self.facility) {
-            (Some((true, mut setting)), facility) => {
-                let mut word = "Daemon";
-                match facility {
-                    Some((Some(ours), _, comment)) => {
-                        word = ours;
-                        setting = setting.and(&comment);
-                    }
-                    Some((None, span, _)) => draft.changed(
-                        span,
-                        "became Daemon: adit has the facilities User, Daemon, Auth, AuthPriv and Local0 to Local7",
-                    ),
-                    None => setting
-                        .comments
-                        .push("Daemon is hitch's default facility".into()),
+        match (self.level, self.quiet) {
+            // A level says more than `quiet`, which hitch keeps for old files.
+            (Some(level), quiet) => {
+                draft.log.push(("level", level));
+                if let Some((span, _)) = quiet {
+                    draft.without(span, "log-level says it already");
                 }
-                setting.value =
-                    format!("(ident: {}, facility: {word}, level: Info)", quoted("adit"));
-                draft.log.push(("syslog", setting));
             }
-            (_, Some((_, span, _))) => {
+            (None, Some((_, quiet))) => draft.log.push(("level", quiet)),
+            (None, None) => {}
+        }
+        let Some(mut syslog) = self.syslog else {
+            if let Some((_, span, _)) = self.facility {
                 draft.without(span, "it has no effect, as syslog is not on");
             }
-            _ => {}
-        }
+            return;
+        };
+        let facility = match self.facility {
+            Some((Some(facility), _, comment)) => {
+                syslog = syslog.and(&comment);
+                facility
+            }
+            Some((None, span, _)) => {
+                draft.changed(
+                    span,
+                    "became Daemon: adit has the facilities User, Daemon, Auth, AuthPriv and Local0 to Local7",
+                );
+                "Daemon"
+            }
+            None => {
+                let comment = "Daemon is hitch's default facility".to_owned();
+                syslog.comments.push(comment);
+                "Daemon"
+            }
+        };
+        syslog.value = format!(
+            "(ident: {}, facility: {facility}, level: Info)",
+            quoted("adit")
+        );
+        draft.log.push(("syslog", syslog));
     }
 }
 
@@ -223,7 +262,8 @@ fn frontend(item: &Item<'_>, draft: &mut Draft<'_>) -> Result<Frontend, SyntaxEr
                 None => (*text, None),
             };
             let (host, port) = host_port(address, *span)?;
-            let address = draft.setting(item.span, listen(host, port, *span)?);
+            let address = listen(host, port, *span)?;
+            let setting = draft.setting(item.span, quoted(&address.to_string()));
             let pem = match cert {
                 Some(cert) => Some(Pem {
                     span: item.span,
@@ -235,29 +275,28 @@ fn frontend(item: &Item<'_>, draft: &mut Draft<'_>) -> Result<Frontend, SyntaxEr
             return Ok(Frontend {
                 span: item.span,
                 address,
+                setting,
                 pem,
             });
         }
         Value::Block(block) => block,
     };
-    let mut host: Option<(&str, Span)> = None;
-    let mut port: Option<(&str, Span)> = None;
-    let mut pem = None;
-    for inner in block {
+    let (mut host, mut port, mut pem) = (None, None, None);
+    for inner in last_of_each(block, &["pem-file"], draft) {
         match inner.key {
-            "host" => host = Some(inner.text()?),
-            "port" => port = Some(inner.text()?),
+            "host" => host = Some((inner.text()?, inner.span)),
+            "port" => port = Some((inner.text()?, inner.span)),
             "pem-file" => replace_pem(&mut pem, read_pem(inner, draft)?, draft),
             _ => other(inner, FRONTEND_KEYS, "a frontend", draft)?,
         }
     }
-    let Some((port, port_span)) = port else {
+    let Some(((port, port_span), port_line)) = port else {
         return Err(fault(
             item.key_span,
             "this frontend has no port; add port = \"443\"",
         ));
     };
-    let (host, host_span) = host.unwrap_or(("*", port_span));
+    let ((host, host_span), host_line) = host.unwrap_or((("*", port_span), port_line));
     let span = if port.parse::<u16>().is_ok() {
         host_span
     } else {
@@ -267,9 +306,15 @@ fn frontend(item: &Item<'_>, draft: &mut Draft<'_>) -> Result<Frontend, SyntaxEr
         .strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
         .unwrap_or(host);
+    let address = listen(host, port, span)?;
+    let mut setting = draft.setting(host_line, quoted(&address.to_string()));
+    if host_line != port_line {
+        setting = setting.and(&draft.setting(port_line, String::new()));
+    }
     Ok(Frontend {
         span: item.span,
-        address: draft.setting(item.span, listen(host, port, span)?),
+        address,
+        setting,
         pem,
     })
 }
@@ -326,8 +371,7 @@ fn read_pem(item: &Item<'_>, draft: &mut Draft<'_>) -> Result<Pem, SyntaxError> 
 fn backend_address(item: &Item<'_>) -> Result<String, SyntaxError> {
     let (text, span) = item.text()?;
     if text.starts_with('/') {
-        let address: Result<super::super::Address, _> = format!("unix:{text}").parse();
-        return match address {
+        return match format!("unix:{text}").parse::<Address>() {
             Ok(address) => Ok(quoted(&address.to_string())),
             Err(error) => Err(fault(span, &error.to_string())),
         };
@@ -365,7 +409,7 @@ fn workers(item: &Item<'_>, draft: &mut Draft<'_>) -> Result<(), SyntaxError> {
         count.to_string()
     };
     let setting = draft.setting(item.span, count);
-    set(&mut draft.settings, "shards", setting);
+    draft.settings.push(("shards", setting));
     Ok(())
 }
 
@@ -384,14 +428,28 @@ fn timeout(key: &'static str, item: &Item<'_>, draft: &mut Draft<'_>) -> Result<
         );
     }
     let setting = draft.setting(item.span, value);
-    set(&mut draft.timeouts, key, setting);
+    draft.timeouts.push((key, setting));
     Ok(())
 }
 
-/// hitch takes the last of repeated keys.
-fn set(settings: &mut Vec<(&'static str, Setting)>, key: &'static str, setting: Setting) {
-    settings.retain(|(other, _)| *other != key);
-    settings.push((key, setting));
+/// The items that count: of repeated keys the last, but for those that may be
+/// repeated.
+fn last_of_each<'i, 'a>(
+    items: &'i [Item<'a>],
+    repeatable: &[&str],
+    draft: &mut Draft<'_>,
+) -> Vec<&'i Item<'a>> {
+    let mut seen = HashSet::new();
+    let mut last = Vec::new();
+    for item in items.iter().rev() {
+        if repeatable.contains(&item.key) || seen.insert(item.key) {
+            last.push(item);
+        } else {
+            draft.without(item.span, "a later line sets it again, and that one counts");
+        }
+    }
+    last.reverse();
+    last
 }
 
 /// A key that becomes no setting.
@@ -429,7 +487,7 @@ fn other(
     };
     let (value, _) = item.text()?;
     if known.is_same(value) {
-        draft.same(item.span, "the same");
+        draft.same(item.span);
     } else {
         draft.without(item.span, known.why);
     }
@@ -450,7 +508,7 @@ fn protocols(item: &Item<'_>, draft: &mut Draft<'_>) -> Result<(), SyntaxError> 
     names.sort_unstable();
     names.dedup();
     if names == ["TLSv1.2", "TLSv1.3"] {
-        draft.same(item.span, "the same");
+        draft.same(item.span);
     } else {
         draft.without(
             item.span,

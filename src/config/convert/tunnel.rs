@@ -50,14 +50,14 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
 
     let port = required("ssl_server_port", "443")?;
     let host = last("ssl_server_name");
-    let value = listen(host.map_or("", |host| host.value), port.value, {
+    let listened = listen(host.map_or("", |host| host.value), port.value, {
         // An address of two lines: the fault is mostly the port's.
         match host {
             Some(host) if port.value.parse::<u16>().is_ok() => host.value_span,
             _ => port.value_span,
         }
     })?;
-    let address = pair(&draft, host, port, value);
+    let address = pair(&draft, host, port, quoted(&listened.to_string()));
 
     let host = required("destination_name", "127.0.0.1")?;
     let port = required("destination_port", "8080")?;

@@ -38,12 +38,12 @@ pub(super) fn path(text: &str, span: Span) -> Result<String, SyntaxError> {
 
 /// The address of a listener, from its host and port; no host, `*` and the
 /// unspecified IPv4 address are every address.
-pub(super) fn listen(host: &str, port: &str, span: Span) -> Result<String, SyntaxError> {
+pub(super) fn listen(host: &str, port: &str, span: Span) -> Result<Address, SyntaxError> {
     let host = match host {
         "" | "*" | "0.0.0.0" => "*",
         host => host,
     };
-    address(host, port, span).map(|address| quoted(&address.to_string()))
+    address(host, port, span)
 }
 
 /// The address of a backend, from its host and port.
