@@ -167,6 +167,16 @@ fn values_are_read_as_they_are_meant() {
             up_to: SyslogLevel::Err,
         })
     );
+    // What is not said keeps its default.
+    let config = read(&with("timeouts: (connect: \"1s\"), log: (syslog: ()),"));
+    assert_eq!(
+        config.timeouts,
+        Timeouts {
+            connect: Duration::from_secs(1),
+            ..Timeouts::default()
+        }
+    );
+    assert_eq!(config.log.sink, LogSink::Syslog(SyslogSink::default()));
     for (typed, bytes) in [
         ("\"64KB\"", 64_000),
         ("\"1.5 KiB\"", 1536),

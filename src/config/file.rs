@@ -17,8 +17,9 @@ use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 
 use super::error::clip;
-use super::position::{Kind, Node, Place, Span, SyntaxError, scan};
+use super::position::{Kind, Node, Place, Span, SyntaxError};
 use super::reader::{read, sentence};
+use super::scan::scan;
 use super::suggest::nearest;
 use super::units::{
     AdminSocket, BackendAddress, Backlog, BufferSize, CpuList, Deadline, FilePath, Grace,

@@ -1,14 +1,13 @@
 //! The configuration: what was meant.
 //!
-//! [`Config::from_file`] reads it from RON: `position` cuts the text into values
-//! that know their places, `reader` gives those to serde, `file` holds what was
-//! typed, with the scalars of `units`, and turns it into the types of this
-//! page, none of which can hold an invalid value. Whatever is wrong is a
-//! [`ConfigError`] at the very key or value. The command line builds the same
-//! types from its flags, and [`convert`](crate::config::convert) prints RON
-//! from other programs' files.
-//! Nothing here touches a socket; files named by the configuration
-//! (certificates, keys) are read elsewhere.
+//! [`Config::from_file`] reads it from RON: `scan` cuts the text into values
+//! that know their places (`position`), `reader` gives those to serde, `file`
+//! holds what was typed, with the scalars of `units`, and turns it into the
+//! types of this page, none of which can hold an invalid value. Whatever is
+//! wrong is a [`ConfigError`] at the very key or value. The command line builds
+//! the same types from its flags, and [`convert`] prints RON from other
+//! programs' files. Nothing here touches a socket; files named by the
+//! configuration (certificates, keys) are read elsewhere.
 
 mod address;
 pub mod convert;
@@ -16,6 +15,7 @@ mod error;
 mod file;
 mod position;
 mod reader;
+mod scan;
 mod suggest;
 mod units;
 

@@ -69,7 +69,8 @@ mod tests {
         for (word, meant) in [
             ("backned", Some("backend")),
             ("Half-Close", Some("half_close")),
-            ("ky", None),
+            ("ky", Some("key")),
+            ("k", None),
             ("listen", Some("address")),
             ("pem_file", Some("cert")),
             ("workers", None),
