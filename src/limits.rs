@@ -160,6 +160,28 @@ pub const CERTIFICATE_EXPIRY_WARNING: Duration = Duration::from_secs(30 * 24 * 3
 /// bytes.
 pub const FILE_SIZE_MAX: u64 = 16 * 1024 * 1024;
 
+/// How deep brackets may be nested in a configuration file.
+pub const CONFIG_DEPTH_MAX: usize = 32;
+
+/// The most values in a configuration file, counted with their lists and
+/// brackets.
+pub const CONFIG_VALUES_MAX: usize = 1 << 20;
+
+/// The most listeners, and the most services, in one configuration.
+pub const LISTENERS_MAX: usize = 1024;
+
+/// The most backends in one service.
+pub const BACKENDS_MAX: usize = 1024;
+
+/// The longest name of a listener or a service, in bytes.
+pub const NAME_MAX: usize = 128;
+
+/// The greatest CPU number that may be named.
+pub const CPU_MAX: usize = 4095;
+
+/// The most session tickets that a handshake may be asked to send.
+pub const TICKETS_PER_HANDSHAKE_MAX: usize = 16;
+
 /// Log lines that may wait for the writer; more are dropped and counted.
 pub const LOG_LINES_QUEUED_MAX: usize = 4096;
 

@@ -55,6 +55,36 @@ impl Address {
             Self::Unix(path) => Self::Unix(path.clone()),
         }
     }
+
+    /// Whether two listeners cannot have these addresses, because clients of
+    /// one would reach the other: the same port (other than 0) of the same
+    /// host, or of every address and one of them. Names are compared as
+    /// written, not resolved.
+    pub fn conflicts_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Unix(one), Self::Unix(other)) => one == other,
+            (Self::Tcp { host, port }, Self::Tcp { host: h, port: p }) => {
+                *port != 0 && port == p && host.overlaps(h)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Host {
+    fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Any, _) | (_, Self::Any) => true,
+            (Self::Ip(one), Self::Ip(other)) => {
+                let (one, other) = (one.to_canonical(), other.to_canonical());
+                one == other
+                    || one.is_ipv4() == other.is_ipv4()
+                        && (one.is_unspecified() || other.is_unspecified())
+            }
+            (Self::Name(one), Self::Name(other)) => one.eq_ignore_ascii_case(other),
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Display for Address {
@@ -117,7 +147,9 @@ fn unix(text: &str, path: &str) -> Result<Address, AddressError> {
             path.len()
         )))
     } else if path.contains('\0') {
-        Err(AddressError("a Unix socket's path holds a zero byte".into()))
+        Err(AddressError(
+            "a Unix socket's path holds a zero byte".into(),
+        ))
     } else {
         Ok(Address::Unix(path.into()))
     }

@@ -1,17 +1,22 @@
 //! The configuration: what was meant.
 //!
-//! [`file`] holds what was typed, as serde reads it from RON; reading it gives
-//! the types of this page, none of which can hold an invalid value. The
-//! command line builds the same types from its flags, and
-//! [`convert`](crate::config::convert) prints RON from other programs' files.
-//! Nothing here touches a socket; files named by the configuration
-//! (certificates, keys) are read elsewhere.
+//! [`Config::from_file`] reads it from RON: `scan` cuts the text into values
+//! that know their places (`position`), `reader` gives those to serde, `file`
+//! holds what was typed, with the scalars of `units`, and turns it into the
+//! types of this page, none of which can hold an invalid value. Whatever is
+//! wrong is a [`ConfigError`] at the very key or value. The command line builds
+//! the same types from its flags, and [`convert`] prints RON from other
+//! programs' files. Nothing here touches a socket; files named by the
+//! configuration (certificates, keys) are read elsewhere.
 
 mod address;
 pub mod convert;
 mod error;
 mod file;
 mod position;
+mod reader;
+mod scan;
+mod suggest;
 mod units;
 
 pub use address::{Address, AddressError, Host};
@@ -20,6 +25,8 @@ pub use error::ConfigError;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use serde::Deserialize;
 
 use crate::limits;
 
@@ -119,7 +126,7 @@ pub struct Timeouts {
 }
 
 /// What becomes of a client's TCP FIN that no close_notify announced.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub enum Truncation {
     /// It is passed on as FIN: many clients never send close_notify.
     #[default]
@@ -162,7 +169,7 @@ pub struct SyslogSink {
 
 /// Syslog facilities (RFC 3164, section 4.1.1).
 #[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 pub enum SyslogFacility {
     User,
     Daemon,
@@ -180,7 +187,7 @@ pub enum SyslogFacility {
 
 /// Syslog severities (RFC 3164, section 4.1.1), most severe first.
 #[allow(missing_docs)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 pub enum SyslogLevel {
     Emerg,
     Alert,

@@ -1,0 +1,436 @@
+//! `hitch.conf`, as hitch.conf(5) describes it.
+//!
+//! What adit can be told becomes a setting. What it does anyway, and what it
+//! cannot do, stands in [`UNSETTABLE`] with the reason.
+
+mod logging;
+mod syntax;
+mod table;
+
+use std::collections::HashSet;
+
+use super::super::error::clip;
+use super::super::position::{Span, SyntaxError};
+use super::super::suggest::nearest;
+use super::super::{Address, Host};
+use super::draft::{Draft, DraftListener, Setting};
+use super::words::{clamped, connect, fault, listen, path, quoted, seconds, whole};
+use crate::limits;
+use logging::Logging;
+use syntax::{Item, Value, items};
+use table::{UNSETTABLE, is_off, is_on};
+
+/// Keys that become something, outside of blocks.
+const KEYS: &[&str] = &[
+    "frontend",
+    "backend",
+    "pem-file",
+    "workers",
+    "backlog",
+    "backend-connect-timeout",
+    "ssl-handshake-timeout",
+    "syslog",
+    "syslog-facility",
+    "log-level",
+    "quiet",
+    "tls-protos",
+];
+
+/// Keys that become something in a frontend's block, and in a pem-file's.
+const FRONTEND_KEYS: &[&str] = &["host", "port", "pem-file", "tls-protos"];
+const PEM_KEYS: &[&str] = &["cert", "private-key"];
+
+/// A certificate and its key.
+struct Pem {
+    span: Span,
+    cert: Setting,
+    key: Option<Setting>,
+}
+
+/// A frontend before it has its certificate.
+struct Frontend {
+    span: Span,
+    address: Address,
+    setting: Setting,
+    pem: Option<Pem>,
+}
+
+/// Reads a `hitch.conf`.
+pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
+    let items = items(text)?;
+    let mut draft = Draft::new(text);
+    let mut frontends = Vec::new();
+    let mut pem = None;
+    let mut backlog = None;
+    let mut backend = None;
+    let mut log = Logging::default();
+    for item in last_of_each(&items, &["frontend", "pem-file"], &mut draft) {
+        match item.key {
+            "frontend" => frontends.push(frontend(item, &mut draft)?),
+            "pem-file" => replace_pem(&mut pem, read_pem(item, &mut draft)?, &mut draft),
+            "backend" => {
+                backend = Some(draft.setting(item.span, backend_address(item)?));
+            }
+            "workers" => workers(item, &mut draft)?,
+            "backlog" => {
+                let (value, span) = item.text()?;
+                let (count, changed) =
+                    clamped(whole(value, span)?, 1, limits::BACKLOG_MAX as usize);
+                if changed {
+                    draft.changed(
+                        item.span,
+                        &format!("became {count}, the nearest that adit takes"),
+                    );
+                }
+                backlog = Some(draft.setting(item.span, count.to_string()));
+            }
+            "ssl-handshake-timeout" => timeout("handshake", item, &mut draft)?,
+            "backend-connect-timeout" => timeout("connect", item, &mut draft)?,
+            "syslog" | "syslog-facility" | "log-level" | "quiet" => log.read(item, &mut draft)?,
+            _ => other(item, KEYS, "the configuration", &mut draft)?,
+        }
+    }
+    draft.backend = match backend {
+        Some(setting) => setting,
+        None => Setting::implied(
+            quoted("127.0.0.1:8000"),
+            "hitch's default, as the file names no backend",
+        ),
+    };
+    if frontends.is_empty() {
+        frontends.push(Frontend {
+            span: Span::new(0, 0),
+            address: Address::Tcp {
+                host: Host::Any,
+                port: 8443,
+            },
+            setting: Setting::implied(
+                quoted("*:8443"),
+                "hitch's default, as the file names no frontend",
+            ),
+            pem: None,
+        });
+    }
+    check_conflicts(&frontends)?;
+    if let Some(pem) = &pem
+        && frontends.iter().all(|frontend| frontend.pem.is_some())
+    {
+        draft.without(pem.span, "every frontend has a certificate of its own");
+    }
+    for frontend in frontends {
+        let Some(pem) = frontend.pem.as_ref().or(pem.as_ref()) else {
+            let span = items
+                .iter()
+                .find(|item| item.key == "pem-dir")
+                .map_or(frontend.span, |item| item.span);
+            return Err(fault(
+                span,
+                "this leaves a frontend without a pem-file, and adit takes no directory of them yet; add pem-file = \"site.pem\"",
+            ));
+        };
+        draft.listeners.push(DraftListener {
+            address: frontend.setting,
+            cert: pem.cert.clone(),
+            key: pem.key.clone(),
+            backlog: backlog.clone(),
+        });
+    }
+    log.finish(&mut draft);
+    Ok(draft)
+}
+
+/// Two frontends that are well by themselves may not be together.
+fn check_conflicts(frontends: &[Frontend]) -> Result<(), SyntaxError> {
+    for (index, frontend) in frontends.iter().enumerate().take(limits::LISTENERS_MAX) {
+        let clash = frontends[..index]
+            .iter()
+            .find(|other| other.address.conflicts_with(&frontend.address));
+        if let Some(other) = clash {
+            return Err(fault(
+                frontend.span,
+                &format!(
+                    "the address {} conflicts with {} of an earlier frontend; give one of the two another port or host",
+                    frontend.address, other.address
+                ),
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn frontend(item: &Item<'_>, draft: &mut Draft<'_>) -> Result<Frontend, SyntaxError> {
+    let block = match &item.value {
+        Value::Text(text, span) => {
+            let (address, cert) = match text.split_once('+') {
+                Some((address, cert)) => (address, Some(cert)),
+                None => (*text, None),
+            };
+            let (host, port) = host_port(address, *span)?;
+            let address = listen(host, port, *span)?;
+            let setting = draft.setting(item.span, quoted(&address.to_string()));
+            let pem = match cert {
+                Some(cert) => Some(Pem {
+                    span: item.span,
+                    cert: draft.setting(item.span, path(cert, *span)?),
+                    key: None,
+                }),
+                None => None,
+            };
+            return Ok(Frontend {
+                span: item.span,
+                address,
+                setting,
+                pem,
+            });
+        }
+        Value::Block(block) => block,
+    };
+    let (mut host, mut port, mut pem) = (None, None, None);
+    for inner in last_of_each(block, &["pem-file"], draft) {
+        match inner.key {
+            "host" => host = Some((inner.text()?, inner.span)),
+            "port" => port = Some((inner.text()?, inner.span)),
+            "pem-file" => replace_pem(&mut pem, read_pem(inner, draft)?, draft),
+            _ => other(inner, FRONTEND_KEYS, "a frontend", draft)?,
+        }
+    }
+    let Some(((port, port_span), port_line)) = port else {
+        return Err(fault(
+            item.key_span,
+            "this frontend has no port; add port = \"443\"",
+        ));
+    };
+    let ((host, host_span), host_line) = host.unwrap_or((("*", port_span), port_line));
+    let span = if port.parse::<u16>().is_ok() {
+        host_span
+    } else {
+        port_span
+    };
+    let host = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host);
+    let address = listen(host, port, span)?;
+    let mut setting = draft.setting(host_line, quoted(&address.to_string()));
+    if host_line != port_line {
+        setting = setting.and(&draft.setting(port_line, String::new()));
+    }
+    Ok(Frontend {
+        span: item.span,
+        address,
+        setting,
+        pem,
+    })
+}
+
+/// hitch serves the last pem-file to clients that name no other certificate.
+fn replace_pem(slot: &mut Option<Pem>, pem: Pem, draft: &mut Draft<'_>) {
+    if let Some(earlier) = slot.replace(pem) {
+        draft.without(
+            earlier.span,
+            "adit has one certificate for a listener yet; the last pem-file, hitch's default, is the one",
+        );
+    }
+}
+
+fn read_pem(item: &Item<'_>, draft: &mut Draft<'_>) -> Result<Pem, SyntaxError> {
+    let block = match &item.value {
+        Value::Text(text, span) => {
+            return Ok(Pem {
+                span: item.span,
+                cert: draft.setting(item.span, path(text, *span)?),
+                key: None,
+            });
+        }
+        Value::Block(block) => block,
+    };
+    let (mut cert, mut key) = (None, None);
+    for inner in block {
+        match inner.key {
+            "cert" | "private-key" => {
+                let (text, span) = inner.text()?;
+                let setting = draft.setting(inner.span, path(text, span)?);
+                if inner.key == "cert" {
+                    cert = Some(setting);
+                } else {
+                    key = Some(setting);
+                }
+            }
+            _ => other(inner, PEM_KEYS, "a pem-file", draft)?,
+        }
+    }
+    match cert {
+        Some(cert) => Ok(Pem {
+            span: item.span,
+            cert,
+            key,
+        }),
+        None => Err(fault(
+            item.key_span,
+            "this pem-file has no cert; add cert = \"site.pem\"",
+        )),
+    }
+}
+
+fn backend_address(item: &Item<'_>) -> Result<String, SyntaxError> {
+    let (text, span) = item.text()?;
+    if text.starts_with('/') {
+        return match format!("unix:{text}").parse::<Address>() {
+            Ok(address) => Ok(quoted(&address.to_string())),
+            Err(error) => Err(fault(span, &error.to_string())),
+        };
+    }
+    let (host, port) = host_port(text, span)?;
+    connect(host, port, span)
+}
+
+/// `[HOST]:PORT`; hitch wants the brackets, old files have none.
+fn host_port(text: &str, span: Span) -> Result<(&str, &str), SyntaxError> {
+    let parts = match text.strip_prefix('[') {
+        Some(rest) => rest.rsplit_once("]:"),
+        None => text.rsplit_once(':'),
+    };
+    parts.ok_or_else(|| {
+        fault(
+            span,
+            "this is no address of hitch; write [HOST]:PORT, such as [*]:443",
+        )
+    })
+}
+
+fn workers(item: &Item<'_>, draft: &mut Draft<'_>) -> Result<(), SyntaxError> {
+    let (value, span) = item.text()?;
+    let count = if value == "auto" {
+        "Auto".to_owned()
+    } else {
+        let (count, changed) = clamped(whole(value, span)?, 1, limits::SHARDS_MAX);
+        if changed {
+            draft.changed(
+                item.span,
+                &format!("became {count}, the nearest that adit takes"),
+            );
+        }
+        count.to_string()
+    };
+    let setting = draft.setting(item.span, count);
+    draft.settings.push(("shards", setting));
+    Ok(())
+}
+
+fn timeout(key: &'static str, item: &Item<'_>, draft: &mut Draft<'_>) -> Result<(), SyntaxError> {
+    let (value, span) = item.text()?;
+    let number = whole(value, span)?;
+    if number == 0 {
+        draft.without(item.span, "adit always has this limit; its default stands");
+        return Ok(());
+    }
+    let (value, changed) = seconds(number);
+    if changed {
+        draft.changed(
+            item.span,
+            &format!("became {value}, the longest that adit takes"),
+        );
+    }
+    let setting = draft.setting(item.span, value);
+    draft.timeouts.push((key, setting));
+    Ok(())
+}
+
+/// The items that count: of repeated keys the last, but for those that may be
+/// repeated.
+fn last_of_each<'i, 'a>(
+    items: &'i [Item<'a>],
+    repeatable: &[&str],
+    draft: &mut Draft<'_>,
+) -> Vec<&'i Item<'a>> {
+    let mut seen = HashSet::new();
+    let mut last = Vec::new();
+    for item in items.iter().rev() {
+        if repeatable.contains(&item.key) || seen.insert(item.key) {
+            last.push(item);
+        } else {
+            draft.without(item.span, "a later line sets it again, and that one counts");
+        }
+    }
+    last.reverse();
+    last
+}
+
+/// A key that becomes no setting.
+fn other(
+    item: &Item<'_>,
+    here: &[&str],
+    what: &str,
+    draft: &mut Draft<'_>,
+) -> Result<(), SyntaxError> {
+    if item.key == "tls-protos" {
+        protocols(item, draft)?;
+        return Ok(());
+    }
+    let known = UNSETTABLE
+        .iter()
+        .find(|known| known.keys.contains(&item.key));
+    let Some(known) = known else {
+        let keys = UNSETTABLE
+            .iter()
+            .flat_map(|known| known.keys.iter().copied())
+            .chain(here.iter().copied());
+        let hint = nearest(item.key, keys).map_or_else(
+            || {
+                format!(
+                    "{what} has {} and what hitch.conf(5) lists",
+                    here.join(", ")
+                )
+            },
+            |meant| format!("did you mean {meant}?"),
+        );
+        return Err(fault(
+            item.key_span,
+            &format!("unknown key \"{}\" in {what}; {hint}", clip(item.key)),
+        ));
+    };
+    let (value, _) = item.text()?;
+    if known.is_same(value) {
+        draft.same(item.span);
+    } else {
+        draft.without(item.span, known.why);
+    }
+    Ok(())
+}
+
+fn protocols(item: &Item<'_>, draft: &mut Draft<'_>) -> Result<(), SyntaxError> {
+    let (value, span) = item.text()?;
+    let mut names: Vec<_> = value.split_whitespace().collect();
+    for name in &names {
+        if !["SSLv3", "TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"].contains(name) {
+            return Err(fault(
+                span,
+                "this names an unknown protocol; write some of SSLv3, TLSv1.0, TLSv1.1, TLSv1.2 and TLSv1.3",
+            ));
+        }
+    }
+    names.sort_unstable();
+    names.dedup();
+    if names == ["TLSv1.2", "TLSv1.3"] {
+        draft.same(item.span);
+    } else {
+        draft.without(
+            item.span,
+            "adit speaks TLS 1.2 and 1.3, always both and no other; it cannot be configured yet",
+        );
+    }
+    Ok(())
+}
+
+fn switch(value: &str, span: Span) -> Result<bool, SyntaxError> {
+    if is_on(value) {
+        Ok(true)
+    } else if is_off(value) {
+        Ok(false)
+    } else {
+        Err(fault(
+            span,
+            "this is neither on nor off; write one of the two",
+        ))
+    }
+}

@@ -1,0 +1,194 @@
+//! Keys of hitch.conf that become no setting, and why.
+
+/// Keys that adit cannot be told, for one reason.
+pub(super) struct Unsettable {
+    pub(super) keys: &'static [&'static str],
+    /// Values with which adit does the same anyway. "off" stands for every
+    /// way to write it.
+    same: &'static [&'static str],
+    /// Why there is no equivalent, and what to do.
+    pub(super) why: &'static str,
+}
+
+impl Unsettable {
+    /// Whether adit does what that value asks for anyway.
+    pub(super) fn is_same(&self, value: &str) -> bool {
+        self.same.iter().any(|same| match *same {
+            "off" => is_off(value),
+            "on" => is_on(value),
+            same => same == value,
+        })
+    }
+}
+
+/// The ways of hitch to write a yes.
+pub(super) fn is_on(value: &str) -> bool {
+    ["yes", "y", "on", "true", "t"].contains(&value.to_ascii_lowercase().as_str())
+}
+
+/// The ways of hitch to write a no.
+pub(super) fn is_off(value: &str) -> bool {
+    ["no", "n", "off", "false", "f"].contains(&value.to_ascii_lowercase().as_str())
+}
+
+const PROXY: &str = "adit does not write the PROXY protocol yet: the backend must not expect a header, and sees adit's address as the client's";
+const OCSP: &str = "adit does not staple OCSP responses yet";
+
+pub(super) const UNSETTABLE: &[Unsettable] = &[
+    Unsettable {
+        keys: &["ciphers", "ciphersuites"],
+        same: &[""],
+        why: "adit's ciphers are those of TLS 1.3 and the AEAD suites of TLS 1.2; they cannot be configured yet",
+    },
+    Unsettable {
+        keys: &["ecdh-curve"],
+        same: &["auto", ""],
+        why: "adit's key exchanges are X25519MLKEM768 first, then X25519 and the NIST curves; they cannot be configured yet",
+    },
+    Unsettable {
+        keys: &["prefer-server-ciphers"],
+        same: &["off"],
+        why: "adit follows the client's order: it has no weak cipher that would have to come last",
+    },
+    Unsettable {
+        keys: &["ssl", "tls"],
+        same: &[],
+        why: "adit speaks TLS 1.2 and 1.3, always both and no other; it cannot be configured yet",
+    },
+    Unsettable {
+        keys: &["alpn-protos"],
+        same: &[""],
+        why: "adit does not negotiate ALPN yet: clients that offer HTTP/2 fall back to HTTP/1.1",
+    },
+    Unsettable {
+        keys: &["ssl-engine"],
+        same: &[""],
+        why: "adit's cryptography is AWS-LC, which uses the CPU's own instructions and takes no engines",
+    },
+    Unsettable {
+        keys: &["write-proxy", "write-proxy-v1", "write-proxy-v2"],
+        same: &["off"],
+        why: PROXY,
+    },
+    Unsettable {
+        keys: &["proxy-tlv", "proxy-authority", "proxy-client-cert"],
+        same: &["off"],
+        why: "it belongs to write-proxy-v2, and adit does not write the PROXY protocol yet",
+    },
+    Unsettable {
+        keys: &["proxy-proxy"],
+        same: &["off"],
+        why: "adit does not read the PROXY protocol yet: the load balancer in front must not send it",
+    },
+    Unsettable {
+        keys: &["write-ip"],
+        same: &["off"],
+        why: "adit does not write the client's address to the backend",
+    },
+    Unsettable {
+        keys: &["sni-nomatch-abort"],
+        same: &["off"],
+        why: "adit has one certificate for a listener yet, and serves it whatever name the client asks for",
+    },
+    Unsettable {
+        keys: &["pem-dir", "pem-dir-glob"],
+        same: &[""],
+        why: "adit has one certificate for a listener yet, and reads no directory of them",
+    },
+    Unsettable {
+        keys: &["match-global-certs"],
+        same: &["off"],
+        why: "adit has one certificate for a listener yet",
+    },
+    Unsettable {
+        keys: &["client-verify"],
+        same: &["none", ""],
+        why: "adit does not ask clients for certificates yet: it lets in whoever reaches it",
+    },
+    Unsettable {
+        keys: &["client-verify-ca"],
+        same: &[""],
+        why: "adit does not ask clients for certificates yet, so it needs no authorities to verify them by",
+    },
+    Unsettable {
+        keys: &["ocsp-dir", "ocsp-resp-file"],
+        same: &[""],
+        why: OCSP,
+    },
+    Unsettable {
+        keys: &[
+            "ocsp-verify-staple",
+            "ocsp-resp-tmo",
+            "ocsp-connect-tmo",
+            "ocsp-refresh-interval",
+        ],
+        same: &["off"],
+        why: OCSP,
+    },
+    Unsettable {
+        keys: &[
+            "session-cache",
+            "shared-cache",
+            "shared-cache-listen",
+            "shared-cache-peer",
+            "shared-cache-if",
+        ],
+        same: &["0", "", "off"],
+        why: "adit resumes sessions by tickets whose keys all shards share, and keeps no cache",
+    },
+    Unsettable {
+        keys: &["keepalive"],
+        same: &["60"],
+        why: "adit's keepalive probes begin after 60 s; it cannot be configured yet",
+    },
+    Unsettable {
+        keys: &["backend-refresh", "backendrefresh"],
+        same: &["30"],
+        why: "adit resolves the backend's name again after 30 s; it cannot be configured yet",
+    },
+    Unsettable {
+        keys: &["tcp-fastopen", "enable-tcp-fastopen"],
+        same: &["off"],
+        why: "adit does not use TCP Fast Open",
+    },
+    Unsettable {
+        keys: &["recv-bufsize", "send-bufsize"],
+        same: &["-1"],
+        why: "the kernel sizes each socket's buffers by itself (net.ipv4.tcp_rmem, tcp_wmem)",
+    },
+    Unsettable {
+        keys: &["ring-slots", "ring-data-len"],
+        same: &["0"],
+        why: "adit's buffers are another design; see buffer_size",
+    },
+    Unsettable {
+        keys: &["user", "group"],
+        same: &[""],
+        why: "adit does not change its user: start it as that one, with CAP_NET_BIND_SERVICE for ports below 1024",
+    },
+    Unsettable {
+        keys: &["chroot"],
+        same: &[""],
+        why: "adit does not change its root, and a Unix socket's path that was relative to it must be written in full",
+    },
+    Unsettable {
+        keys: &["daemon"],
+        same: &["off"],
+        why: "adit stays in the foreground; let a service manager start it",
+    },
+    Unsettable {
+        keys: &["pidfile"],
+        same: &[""],
+        why: "adit writes no pidfile; a service manager knows the process",
+    },
+    Unsettable {
+        keys: &["log-filename"],
+        same: &[""],
+        why: "adit logs to standard error or to syslog; let a service manager write the file",
+    },
+    Unsettable {
+        keys: &["dbg-listen"],
+        same: &[""],
+        why: "adit shows its state by `adit stats`",
+    },
+];

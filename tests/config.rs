@@ -1,0 +1,561 @@
+//! The configuration as operators meet it: the files in configs/, and what is
+//! said of bad ones.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use adit::config::{
+    Address, Admin, Backend, Config, ConfigError, LogSink, ServerTls, Service, SyslogFacility,
+    SyslogLevel, SyslogSink, Timeouts, Truncation,
+};
+use adit::limits;
+
+const FULL: &str = include_str!("../configs/adit.ron");
+const MINIMAL: &str = include_str!("../configs/minimal.ron");
+
+fn address(text: &str) -> Address {
+    text.parse().unwrap_or_else(|e| panic!("{text}: {e}"))
+}
+
+fn read(text: &str) -> Config {
+    Config::from_ron(text, "adit.ron").unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn refused(text: &str) -> ConfigError {
+    match Config::from_ron(text, "adit.ron") {
+        Err(error) => error,
+        Ok(config) => panic!("accepted:\n{text}\n{config:?}"),
+    }
+}
+
+/// A configuration with that one line more.
+fn with(line: &str) -> String {
+    format!(
+        "(\n    listeners: [(address: \"*:443\", tls: (cert: \"a.pem\"), backend: \"b:80\")],\n    {line}\n)"
+    )
+}
+
+/// A configuration whose one listener is that line.
+fn listener(line: &str) -> String {
+    format!("(\n    listeners: [\n        {line}\n    ],\n)")
+}
+
+#[test]
+fn the_minimal_file_is_one_listener_with_every_default() {
+    let config = Config::from_file(Path::new("configs/minimal.ron")).expect("it is valid");
+    let tls = ServerTls::new("configs/site.pem", "configs/site.key");
+    assert_eq!(
+        config,
+        Config::single(address("*:8443"), tls, address("127.0.0.1:8080"))
+    );
+    assert_eq!(
+        read(MINIMAL).listeners[0].tls.cert,
+        PathBuf::from("site.pem")
+    );
+}
+
+#[test]
+fn the_full_file_says_what_it_means() {
+    let config = Config::from_ron(FULL, "/etc/adit/adit.ron").expect("it is valid");
+    let [https, own] = &config.listeners[..] else {
+        panic!("{:?}", config.listeners);
+    };
+    assert_eq!(https.name, "https");
+    assert_eq!(https.tls.key, PathBuf::from("/etc/adit/site.key"));
+    assert_eq!(config.services[https.service].name, "web");
+    assert_eq!(own.name, "127.0.0.1:9443");
+    assert_eq!(own.tls.cert, PathBuf::from("/etc/adit/admin.pem"));
+    assert_eq!(own.tls.key, own.tls.cert);
+    assert_eq!(
+        config.services[own.service],
+        Service {
+            name: "unix:/run/app.sock".into(),
+            backends: vec![Backend {
+                address: address("unix:/run/app.sock")
+            }],
+        }
+    );
+    assert_eq!(config.services[https.service].backends.len(), 2);
+    assert_eq!(config.shards.cpus, Some(vec![0, 1, 2, 3, 8]));
+    assert_eq!(config.log.sink, LogSink::Syslog(SyslogSink::default()));
+}
+
+/// What adit.ron calls a default is one.
+#[test]
+fn the_full_file_holds_the_defaults() {
+    let config = read(FULL);
+    let bare = read(&listener(
+        "(address: \"*:443\", tls: (cert: \"a.pem\"), backend: \"b:80\")",
+    ));
+    assert_eq!(config.listeners[0].backlog, bare.listeners[0].backlog);
+    assert_eq!(
+        config.listeners[0].tls.tickets,
+        bare.listeners[0].tls.tickets
+    );
+    assert_eq!(config.shards.count, bare.shards.count);
+    assert_eq!(config.buffer_size, bare.buffer_size);
+    assert_eq!(config.timeouts, bare.timeouts);
+    assert_eq!(config.truncation, bare.truncation);
+    assert_eq!(config.log.level, bare.log.level);
+    assert_eq!(config.admin, bare.admin);
+}
+
+/// The keys are taken from the errors for unknown ones, so that a key added to
+/// the code is missed here unless adit.ron has it.
+#[test]
+fn the_full_file_has_every_key() {
+    let unknown = [
+        "(zzzzzzzzzz: 1)",
+        "(listeners: [(zzzzzzzzzz: 1)])",
+        "(listeners: [(tls: (zzzzzzzzzz: 1))])",
+        "(services: {\"a\": (zzzzzzzzzz: 1)})",
+        "(services: {\"a\": (backends: [(zzzzzzzzzz: 1)])})",
+        "(timeouts: (zzzzzzzzzz: 1))",
+        "(log: (zzzzzzzzzz: 1))",
+        "(log: (syslog: (zzzzzzzzzz: 1)))",
+    ];
+    let code: String = FULL
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default())
+        .collect();
+    let mut count = 0;
+    for text in unknown {
+        let error = refused(text);
+        let keys = error
+            .hint()
+            .and_then(|hint| hint.strip_prefix("its keys are "))
+            .unwrap_or_else(|| panic!("{error}"));
+        for key in keys.split(", ") {
+            assert!(
+                code.contains(&format!("{key}: ")),
+                "{key} is not in adit.ron"
+            );
+            count += 1;
+        }
+    }
+    assert!(count >= 28, "only {count} keys were found");
+}
+
+#[test]
+fn values_are_read_as_they_are_meant() {
+    let config = read(&with(
+        "shards: 4, buffer_size: 65536, truncation: Reset, admin: \"unix:/run/a.sock\",
+         timeouts: (handshake: \"1m 30s\", idle: Off, half_close: \"none\", drain: \"0s\"),
+         log: (level: Debug, syslog: (ident: \"door\", facility: Daemon, level: Err)),",
+    ));
+    assert_eq!(config.shards.count.map(usize::from), Some(4));
+    assert_eq!(config.buffer_size, 65536);
+    assert_eq!(config.truncation, Truncation::Reset);
+    assert_eq!(config.admin, Admin::Path("/run/a.sock".into()));
+    assert_eq!(
+        config.timeouts,
+        Timeouts {
+            handshake: Duration::from_secs(90),
+            connect: limits::CONNECT_TIMEOUT,
+            idle: Duration::ZERO,
+            half_close: Duration::ZERO,
+            drain: Duration::ZERO,
+        }
+    );
+    assert_eq!(config.log.level, log::LevelFilter::Debug);
+    assert_eq!(
+        config.log.sink,
+        LogSink::Syslog(SyslogSink {
+            socket: "/dev/log".into(),
+            ident: "door".into(),
+            facility: SyslogFacility::Daemon,
+            up_to: SyslogLevel::Err,
+        })
+    );
+    // What is not said keeps its default.
+    let config = read(&with("timeouts: (connect: \"1s\"), log: (syslog: ()),"));
+    assert_eq!(
+        config.timeouts,
+        Timeouts {
+            connect: Duration::from_secs(1),
+            ..Timeouts::default()
+        }
+    );
+    assert_eq!(config.log.sink, LogSink::Syslog(SyslogSink::default()));
+    for (typed, bytes) in [
+        ("\"64KB\"", 64_000),
+        ("\"1.5 KiB\"", 1536),
+        ("\"1MiB\"", 1 << 20),
+    ] {
+        assert_eq!(
+            read(&with(&format!("buffer_size: {typed}"))).buffer_size,
+            bytes
+        );
+    }
+    assert_eq!(read(&with("admin: Off")).admin, Admin::Off);
+    let text = FULL.replace("admin: Auto", "admin: \"a.sock\"");
+    let config = Config::from_ron(&text, "/etc/adit/adit.ron").expect("it is valid");
+    assert_eq!(config.admin, Admin::Path("/etc/adit/a.sock".into()));
+}
+
+/// What the notation allows beyond what adit.ron shows.
+#[test]
+fn other_ways_of_writing_mean_the_same() {
+    let plain = read(&with("shards: 4, cpus: \"0\","));
+    for text in [
+        "\u{feff}(listeners: [(address: \"*:443\", tls: (cert: r\"a.pem\"), backend: \"b:80\")], shards: 4, cpus: \"0\")",
+        "#![enable(implicit_some)]\n(listeners: [(address: \"*:\\u{34}43\", tls: (cert: \"a.pem\",), backend: (address: \"b:80\"),),], shards: 0x4, cpus: Some(\"0\"),)\r\n",
+        "/* a /* b */ c */ (r#listeners: [(address: r##\"*:443\"##, tls: (cert: \"a.pem\", key: None, tickets: Some(2)), backend: \"b:80\", name: None)], shards: 4, cpus: \"0\") // end",
+    ] {
+        assert_eq!(read(text), plain, "{text}");
+    }
+}
+
+#[test]
+fn services_may_go_unused_and_be_shared() {
+    let config = read(
+        "(listeners: [
+            (address: \"*:1\", tls: (cert: \"a\"), backend: \"b:80\"),
+            (address: \"*:2\", tls: (cert: \"a\"), backend: \"b:80\"),
+            (address: \"*:3\", tls: (cert: \"a\"), service: \"x\"),
+            (address: \"*:0\", tls: (cert: \"a\"), service: \"x\", name: \"n\"),
+            (address: \"127.0.0.1:0\", tls: (cert: \"a\"), service: \"x\"),
+        ], services: {\"unused\": (backends: [\"c:1\"]), \"x\": (backends: [\"d:1\"])})",
+    );
+    let names: Vec<_> = config
+        .listeners
+        .iter()
+        .map(|listener| config.services[listener.service].name.as_str())
+        .collect();
+    assert_eq!(names, ["b:80", "b:80", "x", "x", "x"]);
+    assert_eq!(config.services.len(), 3);
+}
+
+/// Each entry: the text, the offending line and column, what is said of it.
+#[test]
+fn what_is_wrong_is_said_with_its_place_and_what_to_write() {
+    let ok = "address: \"*:443\", tls: (cert: \"a.pem\"), backend: \"b:80\"";
+    let two = |one: &str, other: &str| {
+        format!(
+            "(\n listeners: [\n  (address: {one}, tls: (cert: \"a\"), backend: \"b:1\"),\n  (address: {other}, tls: (cert: \"a\"), backend: \"b:1\"),\n ],\n)"
+        )
+    };
+    let table: Vec<(String, usize, usize, &str)> = vec![
+        // The notation.
+        ("".into(), 1, 1, "write ( … )"),
+        ("// nothing\n".into(), 2, 1, "holds no configuration"),
+        ("listeners: []".into(), 1, 1, "write ( before the first key"),
+        ("(\n listeners: [\n  (address: \"*:443\"\n)".into(), 2, 13, "this `[` is never closed"),
+        ("(\n listeners: [],\n".into(), 1, 1, "this `(` is never closed"),
+        ("(\n listeners: [)\n)".into(), 2, 14, "does not close the `[` of line 2; write `]`"),
+        (with("shards: 4 cpus: \"0\""), 3, 14, "a comma is missing here, before `cpus`"),
+        (with("shards: 4,, "), 3, 15, "a comma too many"),
+        (with("shards = 4"), 3, 12, "write : after a key"),
+        (with("shards, cpus: \"0\""), 3, 5, "this key has no value"),
+        (with("shards: ,"), 3, 13, "a value is missing"),
+        (with("\"shards\": 4"), 3, 5, "without quotes here; write shards"),
+        ("(\"shards\": 4)".into(), 1, 2, "without quotes here; write shards"),
+        (with("# shards: 4"), 3, 5, "write // before a comment"),
+        (with("cpus: \"0"), 3, 11, "no end on its line"),
+        (with("/* cpus"), 3, 5, "this comment has no end"),
+        (with("cpus: \"\\q\""), 3, 11, "escape"),
+        (with("shards: @"), 3, 13, "`@` begins no value"),
+        (with("") + ")", 4, 2, "closes nothing"),
+        (with("") + "\n shards: 4", 5, 2, "has ended before this"),
+        (with("shards: 4__x"), 3, 13, "`4__x` is no number"),
+        // Keys.
+        (with("shrads: 4"), 3, 5, "unknown key \"shrads\" in the configuration; did you mean \"shards\"?"),
+        (with("workers: 4"), 3, 5, "did you mean \"shards\"?"),
+        (with("zzzz: 4"), 3, 5, "its keys are listeners, services, shards"),
+        (listener("(address: \"*:443\", backned: \"b:80\", tls: (cert: \"a\"))"), 3, 28, "unknown key \"backned\" in a listener; did you mean \"backend\"?"),
+        (listener("(address: \"*:443\", tls: (certificate: \"a\"), backend: \"b:80\")"), 3, 34, "did you mean \"cert\"?"),
+        (with("shards: 4, shards: 4"), 3, 16, "a second time"),
+        (with("services: {\"a\": (backends: [\"b:1\"]), \"a\": (backends: [\"b:1\"])}"), 3, 42, "the name \"a\" stands here a second time"),
+        ("(\n)".into(), 1, 1, "the key \"listeners\" is missing in the configuration; add listeners: ["),
+        (listener("(tls: (cert: \"a\"), backend: \"b:80\")"), 3, 9, "the key \"address\" is missing in a listener; add address:"),
+        (listener("(address: \"*:443\", backend: \"b:80\")"), 3, 9, "add tls: (cert:"),
+        (listener("(address: \"*:443\", tls: (), backend: \"b:80\")"), 3, 33, "the key \"cert\" is missing in tls"),
+        (with("services: {\"a\": ()}"), 3, 21, "the key \"backends\" is missing in a service"),
+        (with("log: (level: Info, sylog: ())"), 3, 24, "did you mean \"syslog\"?"),
+        // Kinds of value.
+        ("[]".into(), 1, 1, "expected the configuration, ( listeners: …, … ), found a list"),
+        ("Config(listeners: [])".into(), 1, 1, "remove Config"),
+        ("(listeners: ())".into(), 1, 13, "expected a list, [ …, … ], found ()"),
+        ("(listeners: [5])".into(), 1, 14, "expected a listener, ( name: …, … ), found the number 5"),
+        (with("services: (web: (backends: []))"), 3, 15, "expected a map"),
+        (with("services: {web: (backends: [\"b:1\"])}"), 3, 16, "expected a name in quotes, found the word web"),
+        (with("services: {\"web\": [\"b:1\"]}"), 3, 23, "expected a service"),
+        (with("services: {\"web\": (backends: [80])}"), 3, 35, "or a text in quotes, found the number 80"),
+        (with("services: {\"web\": (backends: \"b:1\")}"), 3, 34, "expected a list"),
+        (with("timeouts: \"10s\""), 3, 15, "expected timeouts"),
+        (listener("(address: 443, tls: (cert: \"a\"), backend: \"b:80\")"), 3, 19, "expected an address such as \"*:443\""),
+        (listener("(address: \"*:443\", tls: (cert: [\"a\"]), backend: \"b:80\")"), 3, 40, "expected a path in quotes, such as \"site.pem\", found a list"),
+        // Durations.
+        (with("timeouts: (handshake: 30)"), 3, 27, "the number 30 has no unit; write \"30s\""),
+        (with("timeouts: (handshake: \"30\")"), 3, 27, "\"30\" has no unit; write \"30s\""),
+        (with("timeouts: (idle: 1.5)"), 3, 22, "no unit"),
+        (with("timeouts: (handshake: \"soon\")"), 3, 27, "\"soon\" is no duration"),
+        (with("timeouts: (handshake: \"0s\")"), 3, 27, "cannot be zero"),
+        (with("timeouts: (connect: Off)"), 3, 25, "cannot be without a limit"),
+        (with("timeouts: (drain: Off)"), 3, 23, "\"0s\" to cut at once"),
+        (with("timeouts: (idle: Never)"), 3, 22, "write Off for no limit"),
+        (with("timeouts: (idle: \"400days\")"), 3, 22, "at most \"366days\""),
+        (with("timeouts: (idle: \"3ns\")"), 3, 22, "at least \"1ms\""),
+        // Sizes.
+        (with("buffer_size: \"512B\""), 3, 18, "too small for a buffer; write a size from 1KiB to 1MiB"),
+        (with("buffer_size: \"2MiB\""), 3, 18, "too large for a buffer"),
+        (with("buffer_size: -1"), 3, 18, "too small"),
+        (with("buffer_size: \"48 furlongs\""), 3, 18, "no size"),
+        (with("buffer_size: Auto"), 3, 18, "expected a size such as \"48KiB\", found the word Auto"),
+        // Numbers.
+        (with("shards: 0"), 3, 13, "write a number from 1 to 1024"),
+        (with("shards: 1025"), 3, 13, "out of range"),
+        (with("shards: 99999999999999999999999"), 3, 13, "out of range"),
+        (with("shards: 1.5"), 3, 13, "no whole one"),
+        (with("shards: \"4\""), 3, 13, "without quotes here; write 4"),
+        (with("shards: Many"), 3, 13, "expected Auto or a whole number, found the word Many"),
+        (listener(&format!("({ok}, backlog: 0)")), 3, 76, "write a number from 1 to 1048576"),
+        (listener("(address: \"*:443\", tls: (cert: \"a\", tickets: 17), backend: \"b:80\")"), 3, 54, "from 0 to 16"),
+        (with("cpus: \"0-3,2\""), 3, 11, "CPU 2 is named twice"),
+        (with("cpus: \"3-0\""), 3, 11, "write 0-3"),
+        (with("cpus: 0"), 3, 11, "a list of CPUs in quotes"),
+        // Words.
+        (with("truncation: Rst"), 3, 17, "unknown word Rst; write one of Fin, Reset"),
+        (with("truncation: Rset"), 3, 17, "did you mean Reset?"),
+        (with("truncation: \"Fin\""), 3, 17, "without quotes here; write Fin"),
+        (with("log: (level: 3)"), 3, 18, "expected one of the words Off, Error"),
+        (with("log: (syslog: (facility: Local9))"), 3, 30, "did you mean Local"),
+        (with("admin: No"), 3, 12, "expected Auto, Off, or a path in quotes"),
+        (with("admin: \"\""), 3, 12, "the path is empty"),
+        // Addresses.
+        (listener("(address: \"8443\", tls: (cert: \"a\"), backend: \"b:80\")"), 3, 19, "has no port: write HOST:PORT"),
+        (listener("(address: \"*:443\", tls: (cert: \"a\"), backend: \"*:80\")"), 3, 55, "write 127.0.0.1:80"),
+        (listener("(address: \"*:443\", tls: (cert: \"a\"), backend: \"b:0\")"), 3, 55, "no port 0"),
+        (listener("(address: \"*:443\", tls: (cert: \"a\"), backend: (address: \"unix:b\"))"), 3, 65, "no absolute path"),
+        (with("services: {\"w\": (backends: [\"b:1\", (address: \"::1:80\")])}"), 3, 50, "in brackets, [::1]:80"),
+        (two("\"*:443\"", "\"*:443\""), 4, 13, "conflicts with \"*:443\" of listener 1"),
+        (two("\"*:443\"", "\"127.0.0.1:443\""), 4, 13, "conflicts with \"*:443\""),
+        (two("\"127.0.0.1:443\"", "\"0.0.0.0:443\""), 4, 13, "conflicts"),
+        (two("\"localhost:443\"", "\"LOCALHOST:443\""), 4, 13, "conflicts"),
+        (two("\"unix:/a\"", "\"unix:/a\""), 4, 13, "conflicts"),
+        // Names.
+        (with("services: {\"web\": (backends: [])}"), 3, 34, "the service \"web\" has no backend"),
+        (listener("(address: \"*:443\", tls: (cert: \"a\"), service: \"web\")"), 3, 55, "there are no services"),
+        ("(services: {\"web\": (backends: [\"b:1\"])},\nlisteners: [(address: \"*:1\", tls: (cert: \"a\"), service: \"wbe\")])".into(), 2, 57, "unknown service \"wbe\"; did you mean \"web\"?"),
+        ("(services: {\"web\": (backends: [\"b:1\"])},\nlisteners: [(address: \"*:1\", tls: (cert: \"a\"), service: \"imap\")])".into(), 2, 57, "the services are web"),
+        (listener(&format!("({ok}, service: \"x\")")), 3, 50, "not to both"),
+        (listener("(address: \"*:443\", tls: (cert: \"a\"))"), 3, 9, "leads nowhere"),
+        (listener(&format!("({ok}, name: \"\")")), 3, 73, "the name is empty"),
+        (listener(&format!("({ok}, name: \"a\\nb\")")), 3, 73, "control character"),
+        ("(listeners: [])".into(), 1, 13, "there is no listener"),
+        (with(&format!("log: (syslog: (socket: \"{}\"))", "a".repeat(108))), 3, 28, "at most 107"),
+    ];
+    assert!(table.len() > 90);
+    let mut wrong = Vec::new();
+    for (text, line, column, said) in &table {
+        let error = refused(text);
+        let shown = error.to_string();
+        if error.line() != Some(*line) || error.column() != Some(*column) || !shown.contains(said) {
+            wrong.push(format!("wanted {line}:{column} {said}\n{shown}\n"));
+        }
+        assert!(shown.starts_with(&format!(
+            "adit.ron:{}:{}: ",
+            error.line().unwrap_or(0),
+            error.column().unwrap_or(0)
+        )));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn an_error_shows_the_line_and_points_at_the_offender() {
+    let error = refused("(\n    listeners: [\n        (adress: \"*:443\"),\n    ],\n)");
+    assert_eq!(
+        error.to_string(),
+        "adit.ron:3:10: unknown key \"adress\" in a listener; did you mean \"address\"?\n  \
+           3 |         (adress: \"*:443\"),\n    \
+             |          ^^^^^^"
+    );
+    assert_eq!(error.file(), Path::new("adit.ron"));
+    assert_eq!(error.offending(), "adress");
+    assert_eq!(error.problem(), "unknown key \"adress\" in a listener");
+    assert_eq!(error.hint(), Some("did you mean \"address\"?"));
+}
+
+#[test]
+fn files_that_cannot_be_read_are_named_with_the_reason() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = directory.path().join("adit.ron");
+    let shown = |path: &Path| {
+        let error = Config::from_file(path).expect_err("it cannot be read");
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("{}:", path.display())), "{text}");
+        (text, error.line())
+    };
+
+    let (text, line) = shown(&path);
+    assert!(
+        text.contains("No such file") && text.contains("check the path"),
+        "{text}"
+    );
+    assert_eq!(line, None);
+
+    let (text, _) = shown(directory.path());
+    assert!(text.contains("Is a directory"), "{text}");
+
+    std::fs::write(&path, b"(\n  // caf\xe9\n)").expect("write");
+    let (text, line) = shown(&path);
+    assert!(
+        text.contains("byte 0xe9 is no UTF-8 text; save the file as UTF-8"),
+        "{text}"
+    );
+    assert_eq!(line, Some(2));
+
+    let file = std::fs::File::create(&path).expect("create");
+    file.set_len(limits::FILE_SIZE_MAX + 1)
+        .expect("a sparse file");
+    let (text, _) = shown(&path);
+    assert!(text.contains("larger than 16 MiB"), "{text}");
+}
+
+#[test]
+fn deep_nesting_ends_in_an_error_on_a_small_stack() {
+    let run = || {
+        for open in [
+            "(",
+            "[",
+            "{",
+            "Some(",
+            "(listeners: [",
+            "(a: {\"b\": ",
+            "/*",
+        ] {
+            refused(&open.repeat(100_000));
+        }
+        let some = format!("cpus: {}\"0\"{}", "Some(".repeat(200), ")".repeat(200));
+        assert!(refused(&with(&some)).to_string().contains("nested deeper"));
+    };
+    std::thread::Builder::new()
+        .stack_size(512 * 1024)
+        .spawn(run)
+        .expect("a thread")
+        .join()
+        .expect("no overflow, no panic");
+}
+
+/// A large file takes seconds at most, whatever is in it.
+#[test]
+fn large_files_are_refused_or_read_in_linear_time() {
+    let started = std::time::Instant::now();
+    let size = 512 * 1024;
+    let many = |one: &str| one.repeat(size / one.len());
+    for text in [
+        many("//\n") + &with(""),
+        with(&format!("cpus: [{}]", many("0,"))),
+        with(&format!("services: {{{}}}", many("\"a\": (),"))),
+        with(&many("a: 1,")),
+        format!(
+            "(listeners: [{}])",
+            many("(address: \"*:0\", tls: (cert: \"a\"), backend: \"b:1\"),")
+        ),
+        with(&format!("cpus: \"{}\"", many("0,"))),
+        with(&format!("cpus: {}", many("#"))),
+        with(&format!("{}: 1", many("a"))),
+        with(&format!("/*{}*/", many("/**/"))),
+        with(&format!("timeouts: (idle: \"{}\")", many("1s "))),
+    ] {
+        match Config::from_ron(&text, "adit.ron") {
+            Ok(config) => assert_eq!(config.listeners.len(), 1),
+            Err(error) => assert!(error.to_string().len() < 1000),
+        }
+    }
+    // A quadratic step would take hours.
+    assert!(started.elapsed() < Duration::from_secs(60));
+}
+
+/// Whatever happens to a file, reading it ends in a configuration or in an
+/// error that points into it.
+#[test]
+fn a_damaged_file_never_panics_and_errors_point_into_it() {
+    let mut rng = fastrand::Rng::with_seed(0x5eed_ad17);
+    let scraps: &[&[u8]] = &[
+        b"(",
+        b")",
+        b"[",
+        b"]",
+        b"{",
+        b"}",
+        b",",
+        b":",
+        b"\"",
+        b"\\",
+        b"'",
+        b"//",
+        b"/*",
+        b"*/",
+        b"r#\"",
+        b"\n",
+        b"\t",
+        b"Some(",
+        b"None",
+        b"0",
+        b"-",
+        b"1e999",
+        b"\xc3\xa9",
+        b"\xff",
+        b"#",
+        b"b\"",
+        b"_",
+        b"\0",
+    ];
+    // Without comments damage hits what is read.
+    let code: Vec<u8> = FULL
+        .lines()
+        .map(|line| line.split(" //").next().unwrap_or_default())
+        .filter(|line| !line.trim().is_empty() && !line.starts_with("//"))
+        .flat_map(|line| line.bytes().chain([b'\n']))
+        .collect();
+    read(&String::from_utf8(code.clone()).expect("it was text"));
+    let (mut accepted, mut refused) = (0, 0);
+    for round in 0..6000 {
+        let mut bytes = if round % 10 == 0 {
+            FULL.as_bytes().to_vec()
+        } else {
+            code.clone()
+        };
+        for _ in 0..rng.usize(1..=3) {
+            let at = rng.usize(..bytes.len());
+            let end = bytes.len().min(at + rng.usize(1..=12));
+            match rng.u8(..5) {
+                0 => drop(bytes.drain(at..end)),
+                1 => {
+                    let copy = bytes[at..end].to_vec();
+                    bytes.splice(at..at, copy).for_each(drop);
+                }
+                2 => bytes[at] = rng.u8(32..127),
+                3 => bytes.truncate(at + 1),
+                _ => {
+                    let scrap = rng.choice(scraps).copied().unwrap_or_default();
+                    bytes.splice(at..at, scrap.iter().copied()).for_each(drop);
+                }
+            }
+        }
+        let text = String::from_utf8_lossy(&bytes);
+        match Config::from_ron(&text, "adit.ron") {
+            Ok(config) => {
+                accepted += 1;
+                assert!(!config.listeners.is_empty());
+            }
+            Err(error) => {
+                refused += 1;
+                let (line, column) = (
+                    error.line().expect("a line"),
+                    error.column().expect("a column"),
+                );
+                let lines: Vec<_> = text.split('\n').collect();
+                assert!((1..=lines.len()).contains(&line), "{error}\n{text}");
+                let width = lines[line - 1].chars().count();
+                assert!((1..=width + 1).contains(&column), "{error}\n{text}");
+            }
+        }
+    }
+    assert!(
+        accepted > 100 && refused > 2000,
+        "{accepted} accepted, {refused} refused"
+    );
+}

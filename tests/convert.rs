@@ -1,0 +1,477 @@
+//! Other programs' configurations, read as ours.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use adit::config::convert::{Conversion, Source, convert, detect};
+use adit::config::{Address, Config, ConfigError, LogSink, ServerTls, SyslogFacility, SyslogLevel};
+use adit::limits;
+
+const TUNNEL: &str = include_str!("fixtures/tunnel.ini");
+const HITCH: &str = include_str!("fixtures/hitch.conf");
+
+/// The least that each format can be converted from.
+const TUNNEL_LEAST: &str = "[main]\nssl_server_port=443\ndestination_name=b\ndestination_port=80\n[ssl]\ncertificate_file=c\nPrivateKey_file=k\n";
+const HITCH_LEAST: &str = "pem-file = \"a.pem\"\n";
+
+fn address(text: &str) -> Address {
+    text.parse().unwrap_or_else(|e| panic!("{text}: {e}"))
+}
+
+fn converted(text: &str, source: Source) -> (Config, Conversion) {
+    let conversion = convert(text, "/etc/old.conf", source).unwrap_or_else(|e| panic!("{e}"));
+    let config = Config::from_ron(&conversion.ron, "/etc/adit.ron")
+        .unwrap_or_else(|e| panic!("{e}\n{}", conversion.ron));
+    (config, conversion)
+}
+
+fn refused(text: &str, source: Source) -> ConfigError {
+    match convert(text, "old.conf", source) {
+        Err(error) => error,
+        Ok(conversion) => panic!("accepted:\n{text}\n{}", conversion.ron),
+    }
+}
+
+fn has_note(conversion: &Conversion, line: usize, words: &str) {
+    assert!(
+        conversion
+            .notes
+            .iter()
+            .any(|note| note.line == line && note.text.contains(words)),
+        "no note for line {line} with {words:?} in {:#?}",
+        conversion.notes
+    );
+}
+
+/// Every line that sets something is named in the RON, wherever it went.
+fn names_every_line(conversion: &Conversion, text: &str, comment: &[char]) {
+    for (index, line) in text.lines().enumerate() {
+        let line = line.split(comment).next().unwrap_or_default().trim();
+        let Some((key, value)) = line.split_once('=') else {
+            continue;
+        };
+        if value.trim() == "{" {
+            continue;
+        }
+        let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            conversion.ron.contains(&line),
+            "line {} ({key}) is missing in\n{}",
+            index + 1,
+            conversion.ron
+        );
+    }
+}
+
+#[test]
+fn a_tunnel_ini_becomes_the_same_tunnel() {
+    let (config, conversion) = converted(TUNNEL, Source::Tunnel);
+    let [listener] = &config.listeners[..] else {
+        panic!("{config:?}");
+    };
+    assert_eq!(listener.address, address("*:8443"));
+    assert_eq!(
+        listener.tls,
+        ServerTls::new("/etc/./server-cert.pem", "/etc/./server-key.pem")
+    );
+    let backends = &config.services[listener.service].backends;
+    assert_eq!(backends.len(), 1);
+    assert_eq!(backends[0].address, address("localhost:8080"));
+    assert_eq!(config.shards.count.map(usize::from), Some(4));
+    assert_eq!(config.buffer_size, limits::BUFFER_SIZE_MIN);
+    let LogSink::Syslog(syslog) = &config.log.sink else {
+        panic!("{:?}", config.log);
+    };
+    assert_eq!(syslog.facility, SyslogFacility::Local1);
+    assert_eq!(syslog.up_to, SyslogLevel::Notice);
+
+    names_every_line(&conversion, TUNNEL, &[';', '#']);
+    has_note(&conversion, 8, "became \"1KiB\"");
+    has_note(&conversion, 11, "does not ask clients for certificates");
+    assert!(
+        conversion
+            .ron
+            .contains("// line 4: ssl_server_port = 8443\n")
+    );
+}
+
+#[test]
+fn a_tunnel_ini_is_read_as_the_ancestor_read_it() {
+    for (host, listened) in [
+        ("", "*:443"),
+        ("ssl_server_name=", "*:443"),
+        ("ssl_server_name = 0.0.0.0", "*:443"),
+        ("ssl_server_name: 127.0.0.1", "127.0.0.1:443"),
+        (
+            "ssl_server_name = 10.0.0.1\r\nssl_server_name = 127.0.0.1 # last",
+            "127.0.0.1:443",
+        ),
+    ] {
+        let text = TUNNEL_LEAST.replace("[main]\n", &format!("[main]\n{host}\n"));
+        let (config, _) = converted(&text, Source::Tunnel);
+        assert_eq!(config.listeners[0].address, address(listened), "{host}");
+        assert_eq!(config.shards.count, None);
+    }
+    let text = TUNNEL_LEAST.replace("=c\n", "=\"a \\ \u{1b} b.pem\"\n");
+    let (config, _) = converted(&text, Source::Tunnel);
+    assert_eq!(
+        config.listeners[0].tls.cert,
+        PathBuf::from("/etc/a \\ \u{1b} b.pem")
+    );
+    let text = TUNNEL_LEAST.replace("[ssl]", "thread_count = 0\nbuffer_size = 99999999\n[ssl]");
+    let (config, conversion) = converted(&text, Source::Tunnel);
+    assert_eq!(config.shards.count.map(usize::from), Some(1));
+    assert_eq!(config.buffer_size, limits::BUFFER_SIZE_MAX);
+    has_note(&conversion, 5, "became 1,");
+    has_note(&conversion, 6, "became \"1MiB\"");
+}
+
+#[test]
+fn a_hitch_conf_becomes_the_same_front_door() {
+    let (config, conversion) = converted(HITCH, Source::Hitch);
+    let listeners: Vec<_> = config
+        .listeners
+        .iter()
+        .map(|listener| (listener.address.to_string(), listener.tls.clone()))
+        .collect();
+    let default = ServerTls::new("/etc/hitch/default.pem", "/etc/hitch/default.pem");
+    assert_eq!(
+        listeners,
+        [
+            ("*:443".into(), default.clone()),
+            ("[::1]:8443".into(), default),
+            (
+                "192.0.2.1:9443".into(),
+                ServerTls::new("/etc/hitch/other.pem", "/etc/hitch/other.key")
+            ),
+        ]
+    );
+    for listener in &config.listeners {
+        assert_eq!(listener.backlog, 1024);
+        let backends = &config.services[listener.service].backends;
+        assert_eq!(backends.len(), 1);
+        assert_eq!(backends[0].address, address("127.0.0.1:6086"));
+    }
+    assert_eq!(config.shards.count.map(usize::from), Some(4));
+    assert_eq!(config.timeouts.handshake, Duration::from_secs(30));
+    assert_eq!(config.timeouts.connect, Duration::from_secs(90));
+    assert_eq!(config.log.level, log::LevelFilter::Error);
+    let LogSink::Syslog(syslog) = &config.log.sink else {
+        panic!("{:?}", config.log);
+    };
+    assert_eq!(syslog.facility, SyslogFacility::Local3);
+
+    names_every_line(&conversion, HITCH, &['#']);
+    for (line, words) in [
+        (14, "one certificate for a listener"),
+        (19, "the last pem-file"),
+        (22, "foreground"),
+        (23, "does not change its user"),
+        (25, "ALPN"),
+        (27, "AEAD suites of TLS 1.2"),
+        (29, "PROXY protocol"),
+        (31, "keepalive"),
+        (38, "OCSP"),
+    ] {
+        has_note(&conversion, line, words);
+    }
+    // What adit does anyway is a comment, and no note.
+    for line in [26, 28, 37] {
+        let text = HITCH.lines().nth(line - 1).expect("a line");
+        assert!(
+            conversion
+                .ron
+                .contains(&format!("//   line {line}: {text}\n"))
+        );
+        assert!(!conversion.notes.iter().any(|note| note.line == line));
+    }
+}
+
+#[test]
+fn hitch_defaults_and_short_forms_are_read() {
+    let (config, _) = converted(HITCH_LEAST, Source::Hitch);
+    assert_eq!(config.listeners[0].address, address("*:8443"));
+    assert_eq!(
+        config.services[0].backends[0].address,
+        address("127.0.0.1:8000")
+    );
+    assert_eq!(config.log.sink, LogSink::Stderr);
+
+    let (config, conversion) = converted(
+        "frontend=\"[*]:443+/etc/own.pem\" backend = \"/run/app.sock\" workers = auto\n\
+         tls-protos = TLSv1.1 TLSv1.2 quiet = YES syslog-facility = local0",
+        Source::Hitch,
+    );
+    assert_eq!(config.listeners[0].tls.cert, PathBuf::from("/etc/own.pem"));
+    assert_eq!(
+        config.services[0].backends[0].address,
+        address("unix:/run/app.sock")
+    );
+    assert_eq!(config.shards.count, None);
+    assert_eq!(config.log.level, log::LevelFilter::Error);
+    has_note(&conversion, 2, "always both and no other");
+    has_note(&conversion, 2, "syslog is not on");
+
+    let (config, conversion) = converted(
+        &format!(
+            "{HITCH_LEAST}syslog = on\nsyslog-facility = \"mail\"\nbackend-connect-timeout = 0"
+        ),
+        Source::Hitch,
+    );
+    assert_eq!(config.timeouts.connect, limits::CONNECT_TIMEOUT);
+    has_note(&conversion, 3, "became Daemon");
+    has_note(&conversion, 4, "always has this limit");
+}
+
+#[test]
+fn of_repeated_hitch_keys_the_last_counts() {
+    let (config, conversion) = converted(
+        &format!(
+            "{HITCH_LEAST}workers = 2\nworkers = 3\nquiet = on\nlog-level = 2\nsyslog = off\n"
+        ),
+        Source::Hitch,
+    );
+    assert_eq!(config.shards.count.map(usize::from), Some(3));
+    assert_eq!(config.log.level, log::LevelFilter::Info);
+    has_note(&conversion, 2, "a later line sets it again");
+    has_note(&conversion, 4, "log-level says it already");
+    assert!(conversion.ron.contains("line 6: syslog = off"));
+}
+
+#[test]
+fn what_cannot_be_converted_is_said_with_its_place() {
+    use Source::{Hitch, Tunnel};
+    let tunnel = |from: &str, to: &str| {
+        assert!(TUNNEL_LEAST.contains(from), "{from}");
+        TUNNEL_LEAST.replace(from, to)
+    };
+    let mut wrong = Vec::new();
+    for (source, text, line, column, said) in [
+        (
+            Tunnel,
+            String::new(),
+            1,
+            1,
+            "\"ssl_server_port\" is missing",
+        ),
+        (Tunnel, "[main\n".into(), 1, 1, "write ] after it"),
+        (Tunnel, "[main]\n  port\n".into(), 2, 3, "write key = value"),
+        (Tunnel, "[main]\n = 5\n".into(), 2, 2, "no key"),
+        (Tunnel, tunnel("[ssl]", "[ssl"), 5, 1, "write ] after it"),
+        (
+            Tunnel,
+            tunnel("destination_port", "destinaton_port"),
+            4,
+            1,
+            "did you mean destination_port?",
+        ),
+        (
+            Tunnel,
+            tunnel("[ssl]", "[tls]"),
+            6,
+            1,
+            "stands in the section [ssl], not in [tls]",
+        ),
+        (
+            Tunnel,
+            tunnel("[main]\n", ""),
+            1,
+            1,
+            "not before every section",
+        ),
+        (
+            Tunnel,
+            tunnel("=443", "= 66000"),
+            2,
+            18,
+            "not a number from 0 to 65535",
+        ),
+        (
+            Tunnel,
+            tunnel("=80\n", "=http\n"),
+            4,
+            18,
+            "not service names",
+        ),
+        (Tunnel, tunnel("=80\n", "=0\n"), 4, 18, "no port 0"),
+        (
+            Tunnel,
+            tunnel("name=b", "name=*"),
+            3,
+            18,
+            "cannot be every address",
+        ),
+        (Tunnel, tunnel("name=b", "name=a b"), 3, 18, "no host name"),
+        (Tunnel, tunnel("=c\n", "=\n"), 6, 18, "the path is empty"),
+        (
+            Tunnel,
+            tunnel("[ssl]", "thread_count = many\n[ssl]"),
+            5,
+            16,
+            "no whole number",
+        ),
+        (Hitch, String::new(), 1, 1, "without a pem-file"),
+        (
+            Hitch,
+            "pem-dir = \"/etc/hitch\"".into(),
+            1,
+            1,
+            "no directory of them yet",
+        ),
+        (Hitch, "backlog".into(), 1, 1, "no value"),
+        (Hitch, "backlog =".into(), 1, 1, "no value"),
+        (Hitch, "\"x\" = 1".into(), 1, 1, "a key should stand here"),
+        (Hitch, "}".into(), 1, 1, "closes no block"),
+        (
+            Hitch,
+            "frontend = {\n host = \"*\"".into(),
+            1,
+            12,
+            "this block has no end",
+        ),
+        (
+            Hitch,
+            "frontend = {\n host = \"*\" }".into(),
+            1,
+            1,
+            "has no port",
+        ),
+        (Hitch, "pem-file = \"a".into(), 1, 12, "no end on its line"),
+        (Hitch, "pem-file = \"\"".into(), 1, 12, "the path is empty"),
+        (
+            Hitch,
+            "pem-file = { private-key = \"k\" }".into(),
+            1,
+            1,
+            "has no cert",
+        ),
+        (Hitch, "workers = { a = 1 }".into(), 1, 1, "takes no block"),
+        (Hitch, "workers = -1".into(), 1, 11, "no whole number"),
+        (
+            Hitch,
+            "frontend = \"443\"".into(),
+            1,
+            12,
+            "write [HOST]:PORT",
+        ),
+        (
+            Hitch,
+            "frontend = \"[*]:99999\"".into(),
+            1,
+            12,
+            "not a number from 0",
+        ),
+        (
+            Hitch,
+            "frontend = { port = \"x\" host = \"*\" }".into(),
+            1,
+            21,
+            "not a number",
+        ),
+        (
+            Hitch,
+            "backend = \"[*]:80\"".into(),
+            1,
+            11,
+            "cannot be every address",
+        ),
+        (
+            Hitch,
+            "\n  backnd = \"[b]:80\"".into(),
+            2,
+            3,
+            "did you mean backend?",
+        ),
+        (
+            Hitch,
+            "frontend = { prot = \"443\" }".into(),
+            1,
+            14,
+            "did you mean port?",
+        ),
+        (Hitch, "syslog = maybe".into(), 1, 10, "neither on nor off"),
+        (Hitch, "log-level = 7".into(), 1, 13, "write 0, 1 or 2"),
+        (
+            Hitch,
+            "tls-protos = \"TLSv9\"".into(),
+            1,
+            14,
+            "unknown protocol",
+        ),
+        (
+            Hitch,
+            "pem-file = \"a\" frontend = \"[*]:443\" frontend = \"[::1]:443\"".into(),
+            1,
+            37,
+            "[::1]:443 conflicts with *:443 of an earlier",
+        ),
+        (Hitch, "a = {".repeat(100_000), 1, 15, "nested deeper"),
+    ] {
+        let error = refused(&text, source);
+        let place = (error.line(), error.column());
+        let shown = error.to_string();
+        if place != (Some(line), Some(column)) || !shown.contains(said) {
+            wrong.push(format!("wanted {line}:{column} {said}\n{shown}\n"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_file_is_known_by_its_name_or_its_text() {
+    for (name, text, source) in [
+        ("/etc/tunnel.ini", "", Some(Source::Tunnel)),
+        ("/etc/hitch/hitch.conf", "", Some(Source::Hitch)),
+        (
+            "/etc/hitch/x.conf",
+            "workers = 4\nbackend = \"[b]:80\"",
+            Some(Source::Hitch),
+        ),
+        ("old", TUNNEL, Some(Source::Tunnel)),
+        ("old", HITCH, Some(Source::Hitch)),
+        ("nginx.conf", "http {\n listen 80;\n}", None),
+    ] {
+        assert_eq!(detect(name, text), source, "{name}");
+    }
+}
+
+/// Damage ends in a conversion that can be read, or in an error with a place.
+#[test]
+fn a_damaged_file_never_panics() {
+    let mut rng = fastrand::Rng::with_seed(0xc0_4e17);
+    let scraps = [
+        "{", "}", "=", "\"", "[", "]", "#", ";", ":", "\n", "\0", "é", "\u{1b}", " ",
+    ];
+    let (mut good, mut bad) = (0, 0);
+    for _ in 0..3000 {
+        for (text, source) in [(TUNNEL, Source::Tunnel), (HITCH, Source::Hitch)] {
+            let mut bytes = text.as_bytes().to_vec();
+            for _ in 0..rng.usize(1..=3) {
+                let at = rng.usize(..bytes.len());
+                let end = bytes.len().min(at + rng.usize(1..=8));
+                match rng.u8(..3) {
+                    0 => drop(bytes.drain(at..end)),
+                    1 => bytes[at] = rng.u8(32..127),
+                    _ => {
+                        let scrap = rng.choice(scraps).unwrap_or_default().bytes();
+                        bytes.splice(at..at, scrap).for_each(drop);
+                    }
+                }
+            }
+            let text = String::from_utf8_lossy(&bytes);
+            match convert(&text, "old.conf", source) {
+                Ok(conversion) => {
+                    good += 1;
+                    Config::from_ron(&conversion.ron, "adit.ron").expect("it was read back");
+                }
+                Err(error) => {
+                    bad += 1;
+                    assert!(error.line().is_some(), "{error}");
+                    // It is the operator's own file that is pointed into.
+                    assert_eq!(error.file(), Path::new("old.conf"), "{error}\n{text}");
+                }
+            }
+        }
+    }
+    assert!(good > 500 && bad > 500, "{good} good, {bad} bad");
+}
