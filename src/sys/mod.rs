@@ -3,7 +3,10 @@
 //! Each file is one thing that is asked of the kernel, behind functions that
 //! are safe to call:
 //!
+//! - [`cpu`]: the CPUs that this process may use, and lists of CPUs;
+//! - [`preflight`]: what this machine refuses, and how that is mended;
 //! - [`ring`]: how the executors' rings are set up;
+//! - [`rlimit`]: resource limits;
 //! - [`socket`]: listeners, connections, and what is set on them.
 //!
 //! Unsafe code is needed to hand pointers to system calls that neither the
@@ -12,5 +15,8 @@
 
 #![allow(unsafe_code)]
 
+pub mod cpu;
+pub mod preflight;
 pub mod ring;
+pub mod rlimit;
 pub mod socket;
