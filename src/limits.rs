@@ -17,12 +17,46 @@ pub const RING_DEPTH: usize = 128;
 /// none, so this is the least that the allocator accepts without complaint.
 pub const RING_IO_MEMORY: usize = 64 * 1024;
 
+<<<<<<< HEAD
 /// How long a shard's data path may run before the executor looks at its other
 /// work and at the ring.
 pub const PREEMPT_TIMER: Duration = Duration::from_millis(10);
 
 /// How soon a shard is to see to its control tasks, however busy it is.
 pub const CONTROL_LATENCY: Duration = Duration::from_millis(2);
+=======
+/// Locked memory that a shard is charged with, in bytes, unless the process has
+/// CAP_IPC_LOCK. Measured on kernel 6.18 with pages of 4 KiB, [`RING_DEPTH`] and
+/// [`RING_IO_MEMORY`]: 240 KiB, which is three rings of 16 KiB and the same 64
+/// KiB of buffers registered with each. (Kernels from 5.12 to 6.13 charge the
+/// buffers alone.) The rest is for the ring that glommio probes the kernel
+/// with, and for what the kernel takes its time to give back: 128 shards need
+/// 32 MiB, and in the usual 8 MiB there is room for 32.
+pub const SHARD_MEMLOCK: u64 = 256 * 1024;
+
+/// The least RLIMIT_MEMLOCK, in bytes, with which glommio starts any executor;
+/// root gets no exception.
+pub const MEMLOCK_MIN: u64 = 512 * 1024;
+
+/// File descriptors of a shard beside its sockets: three rings and an eventfd.
+pub const SHARD_DESCRIPTORS: u64 = 4;
+
+/// File descriptors of a tunnel: the client's and the backend's.
+pub const TUNNEL_DESCRIPTORS: u64 = 2;
+
+/// File descriptors of the process beside its shards and tunnels: standard
+/// streams, log, admin endpoint and its clients, name resolution.
+pub const DESCRIPTORS_RESERVE: u64 = 128;
+
+/// The oldest kernel that has every ring operation glommio demands.
+pub const KERNEL_MIN: (u32, u32) = (5, 8);
+
+/// The oldest kernel whose rings need not interrupt a core at each completion.
+pub const KERNEL_COOPERATIVE: (u32, u32) = (5, 19);
+
+/// The highest CPU number that may be asked for.
+pub const CPU_MAX: usize = 4095;
+>>>>>>> wt-sys
 
 /// How long all shards together may take from thread start to ready.
 pub const SHARD_START_TIMEOUT: Duration = Duration::from_secs(10);

@@ -3,8 +3,13 @@
 //! Each file is one thing that is asked of the kernel, behind functions that
 //! are safe to call:
 //!
+//! - [`cpu`]: the CPUs that this process may use, and lists of CPUs;
+//! - `local_time`: the offset that syslog stamps need;
+//! - [`preflight`]: what this machine refuses, and how that is mended;
 //! - [`ring`]: how the executors' rings are set up;
-//! - [`socket`]: listeners, connections, and what is set on them.
+//! - [`rlimit`]: resource limits;
+//! - [`socket`]: listeners, connections, and what is set on them;
+//! - `stream`: between descriptors and the executor's streams.
 //!
 //! Unsafe code is needed to hand pointers to system calls that neither the
 //! standard library nor socket2 makes, and to stand in for a function of
@@ -14,6 +19,8 @@
 
 pub mod cpu;
 pub(crate) mod local_time;
+pub mod preflight;
 pub mod ring;
+pub mod rlimit;
 pub mod socket;
 pub(crate) mod stream;

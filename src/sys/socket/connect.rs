@@ -56,7 +56,6 @@ mod tests {
     use crate::sys::socket::{peer_address, take_error};
     use std::net::TcpListener;
     use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-    use std::os::unix::net::UnixListener;
 
     #[test]
     fn a_tcp_peer_is_connected() {
@@ -95,7 +94,9 @@ mod tests {
     fn a_full_unix_backlog_would_block() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
-        let _listener = UnixListener::bind(&path).unwrap();
+        let listener = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        listener.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+        listener.listen(2).unwrap();
         let peer = Peer::Unix(path);
         let mut open = Vec::new();
         let error = loop {
