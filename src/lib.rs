@@ -1,7 +1,9 @@
 //! A TLS front door for Linux.
 
 pub mod config;
+pub mod control;
 mod error;
+pub mod http;
 pub mod limits;
 pub mod logging;
 pub mod metrics;

@@ -162,6 +162,22 @@ pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Admin connections served at once.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 
+/// Header fields in one HTTP message of the control plane.
+pub const HTTP_HEADERS_MAX: usize = 32;
+
+/// The longest answer that an HTTP client of the control plane reads, in
+/// bytes. A thousand shards' statistics are well under 4 MiB.
+pub const HTTP_ANSWER_MAX: usize = 64 * 1024 * 1024;
+
+/// How long a streamed answer waits for a client that takes nothing.
+pub const HTTP_STREAM_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// The most bytes that the demonstration's backend sends in one answer.
+pub const DEMO_BYTES_MAX: u64 = 1 << 30;
+
+/// How long the demonstration's certificate is valid.
+pub const DEMO_CERTIFICATE_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
+
 const _: () = assert!(
     2 * BUFFER_SIZE_DEFAULT
         + RECORD_WIRE_MAX

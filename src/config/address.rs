@@ -117,7 +117,9 @@ fn unix(text: &str, path: &str) -> Result<Address, AddressError> {
             path.len()
         )))
     } else if path.contains('\0') {
-        Err(AddressError("a Unix socket's path holds a zero byte".into()))
+        Err(AddressError(
+            "a Unix socket's path holds a zero byte".into(),
+        ))
     } else {
         Ok(Address::Unix(path.into()))
     }

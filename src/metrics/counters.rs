@@ -51,7 +51,9 @@ impl Counters {
             bytes_down: Counter::default(),
             accept_pauses: Counter::default(),
             panics: Counter::default(),
-            closes: (0..CloseReason::COUNT).map(|_| Counter::default()).collect(),
+            closes: (0..CloseReason::COUNT)
+                .map(|_| Counter::default())
+                .collect(),
         }
     }
 
