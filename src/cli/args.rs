@@ -14,26 +14,30 @@ use log::LevelFilter;
 use super::Exit;
 use super::seams;
 
+/// What the program does when it is told nothing.
+pub(crate) const DEMONSTRATION: &str = "\
+Without arguments adit runs a demonstration: a certificate for localhost made on the spot, a \
+listener on 127.0.0.1:8443, and behind it a page that shows the tunnel's own figures.";
+
 static AFTER_HELP: LazyLock<String> = LazyLock::new(|| {
-    let mut text = String::from("Exit codes:\n");
+    let mut text = format!(
+        "{DEMONSTRATION}\n\nWithout a configuration file:\n  \
+         adit --listen '*:443' --backend 127.0.0.1:8080 --cert site.pem --key site.key\n\n\
+         Exit codes:\n"
+    );
     for exit in Exit::ALL {
         text += &format!("  {}  {}\n", exit as u8, exit.meaning());
     }
-    text + "\nWithout a configuration file:\n  \
-            adit --listen '*:443' --backend 127.0.0.1:8080 --cert site.pem --key site.key"
+    text
 });
 
-/// A TLS front door: accepts TLS on every core, and carries the plaintext to a
-/// backend.
-///
-/// Without arguments adit runs a demonstration: a certificate for localhost
-/// made on the spot, a listener on 127.0.0.1:8443, and a page behind it that
-/// shows the tunnel's own figures.
+/// A TLS front door: accepts TLS on every core, carries the plaintext to a backend
 #[derive(Debug, Parser)]
 #[command(
     name = "adit",
     version,
     after_help = AFTER_HELP.as_str(),
+    override_usage = "adit [run] [OPTIONS]\n       adit <COMMAND>",
     args_conflicts_with_subcommands = true,
     subcommand_help_heading = "Commands",
     disable_help_subcommand = true,

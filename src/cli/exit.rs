@@ -24,8 +24,7 @@ impl Exit {
         match self {
             Self::Clean => "success; a server was told to stop, and every tunnel ended of itself",
             Self::Failure => {
-                "runtime failure: a port in use, a machine that lacks something, \
-                 tunnels cut at the drain deadline, or no server found by stats"
+                "runtime failure: a port in use, tunnels cut at the drain deadline, no server for stats"
             }
             Self::Usage => "usage or configuration error, certificates included",
         }

@@ -4,7 +4,7 @@ use clap::CommandFactory as _;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, italic, roman};
 
-use super::args::Args;
+use super::args::{Args, DEMONSTRATION};
 use super::exit::{Exit, Failure};
 use super::output;
 
@@ -23,7 +23,11 @@ pub(crate) fn man() -> Result<Exit, Failure> {
 
 /// One page for all commands.
 fn page() -> std::io::Result<Vec<u8>> {
-    let mut command = Args::command();
+    let about = Args::command()
+        .get_about()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let mut command = Args::command().long_about(format!("{about}.\n\n{DEMONSTRATION}"));
     command.build();
     let man = Man::new(command.clone()).manual("adit");
     let mut page = Vec::new();

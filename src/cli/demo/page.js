@@ -110,18 +110,20 @@ function spark(name, least) {
 
 function bar(part, whole) {
   const fill = element("div", "fill");
-  fill.style.width = whole > 0 ? `${(part * 100) / whole}%` : "0";
+  // A little is more than nothing.
+  fill.style.width = part > 0 ? `max(3px, ${(part * 100) / whole}%)` : "0";
   return element("div", "track", fill);
 }
 
 function drawFigures(stats, rates) {
   const total = stats.total;
   figure("open", count(total.tunnels_open));
-  $("open-caption").textContent = `${count(total.accepted)} accepted since start`;
+  $("open-caption").textContent = `${count(total.accepted)} accepted in all`;
 
   figure("handshakes", rates ? count(rates.handshakes) : "–", "/s");
-  $("handshakes-caption").textContent =
-    `${count(total.handshakes)} in all, ${percent(total.handshakes_resumed, total.handshakes)} resumed`;
+  $("handshakes-caption").replaceChildren(
+    element("span", "", `${count(total.handshakes)} in all`),
+    element("strong", "", `${percent(total.handshakes_resumed, total.handshakes)} resumed`));
 
   for (const way of ["down", "up"]) {
     const [number, unit] = rates ? bytes(rates[way]) : ["–", "B"];
