@@ -538,7 +538,12 @@ mod tests {
             .expect("written");
         let mut first = [0; 16];
         idle.read_exact(&mut first).expect("an answer");
+        let told = Instant::now();
         drop(running);
+        assert!(
+            told.elapsed() < limits::ADMIN_TIMEOUT,
+            "it waited for the idle one"
+        );
         let mut rest = Vec::new();
         idle.read_to_end(&mut rest).expect("the end, in order");
         assert!(TcpStream::connect(address.to_string()).is_err());
