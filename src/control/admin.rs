@@ -287,9 +287,10 @@ mod tests {
 
     const TIMEOUT: Duration = Duration::from_secs(20);
 
-    type Stub<T> = fn() -> T;
+    type NoStats = fn() -> Result<Stats, Error>;
+    type NoReload = fn() -> Result<(), String>;
 
-    fn orders() -> Orders<Stub<Result<Stats, Error>>, Stub<Result<(), String>>> {
+    fn orders() -> Orders<NoStats, NoReload> {
         Orders {
             stats: || Err(Error::Stopped),
             reload: || Err("adit.ron:3:5: unknown key".into()),
