@@ -2,8 +2,9 @@
 
 mod backend;
 pub mod config;
-mod control;
+pub mod control;
 mod error;
+pub mod http;
 pub mod limits;
 pub mod logging;
 mod mesh;

@@ -17,14 +17,13 @@ pub const RING_DEPTH: usize = 128;
 /// none, so this is the least that the allocator accepts without complaint.
 pub const RING_IO_MEMORY: usize = 64 * 1024;
 
-<<<<<<< HEAD
 /// How long a shard's data path may run before the executor looks at its other
 /// work and at the ring.
 pub const PREEMPT_TIMER: Duration = Duration::from_millis(10);
 
 /// How soon a shard is to see to its control tasks, however busy it is.
 pub const CONTROL_LATENCY: Duration = Duration::from_millis(2);
-=======
+
 /// Locked memory that a shard is charged with, in bytes, unless the process has
 /// CAP_IPC_LOCK. Measured on kernel 6.18 with pages of 4 KiB, [`RING_DEPTH`] and
 /// [`RING_IO_MEMORY`]: 240 KiB, which is three rings of 16 KiB and the same 64
@@ -56,7 +55,6 @@ pub const KERNEL_COOPERATIVE: (u32, u32) = (5, 19);
 
 /// The highest CPU number that may be asked for.
 pub const CPU_MAX: usize = 4095;
->>>>>>> wt-sys
 
 /// How long all shards together may take from thread start to ready.
 pub const SHARD_START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -210,9 +208,6 @@ pub const BACKENDS_MAX: usize = 1024;
 /// The longest name of a listener or a service, in bytes.
 pub const NAME_MAX: usize = 128;
 
-/// The greatest CPU number that may be named.
-pub const CPU_MAX: usize = 4095;
-
 /// The most session tickets that a handshake may be asked to send.
 pub const TICKETS_PER_HANDSHAKE_MAX: usize = 16;
 
@@ -245,6 +240,22 @@ pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Admin connections served at once.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+/// Header fields in one HTTP message of the control plane.
+pub const HTTP_HEADERS_MAX: usize = 32;
+
+/// The longest answer that an HTTP client of the control plane reads, in
+/// bytes. A thousand shards' statistics are well under 4 MiB.
+pub const HTTP_ANSWER_MAX: usize = 64 * 1024 * 1024;
+
+/// How long a streamed answer waits for a client that takes nothing.
+pub const HTTP_STREAM_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// The most bytes that the demonstration's backend sends in one answer.
+pub const DEMO_BYTES_MAX: u64 = 1 << 30;
+
+/// How long the demonstration's certificate is valid.
+pub const DEMO_CERTIFICATE_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 
 const _: () = assert!(
     2 * BUFFER_SIZE_DEFAULT

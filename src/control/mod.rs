@@ -6,6 +6,7 @@
 //! [`reload`], the drain), and never waits for any one shard: what does not
 //! answer by a deadline is reported as silent.
 
+pub mod admin;
 mod gather;
 mod reload;
 

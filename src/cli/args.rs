@@ -1,0 +1,265 @@
+//! What can be typed. Each value is checked on its own here; what they mean
+//! together is [`Plan`](super::plan::Plan)'s to say.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use adit::config::Address;
+use adit::limits;
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
+use log::LevelFilter;
+
+use super::Exit;
+use super::seams;
+
+/// What the program does when it is told nothing.
+pub(crate) const DEMONSTRATION: &str = "\
+Without arguments adit runs a demonstration: a certificate for localhost made on the spot, a \
+listener on 127.0.0.1:8443, and behind it a page that shows the tunnel's own figures.";
+
+static AFTER_HELP: LazyLock<String> = LazyLock::new(|| {
+    let mut text = format!(
+        "{DEMONSTRATION}\n\nWithout a configuration file:\n  \
+         adit --listen '*:443' --backend 127.0.0.1:8080 --cert site.pem --key site.key\n\n\
+         Exit codes:\n"
+    );
+    for exit in Exit::ALL {
+        text += &format!("  {}  {}\n", exit as u8, exit.meaning());
+    }
+    text
+});
+
+/// A TLS front door: accepts TLS on every core, carries the plaintext to a backend
+#[derive(Debug, Parser)]
+#[command(
+    name = "adit",
+    version,
+    after_help = AFTER_HELP.as_str(),
+    override_usage = "adit [run] [OPTIONS]\n       adit <COMMAND>",
+    args_conflicts_with_subcommands = true,
+    subcommand_help_heading = "Commands",
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve, until told to stop (the default command)
+    Run(RunArgs),
+    /// Check the configuration, the certificates and the machine; binds nothing
+    Check(CheckArgs),
+    /// Show a running server's figures
+    Stats(StatsArgs),
+    /// Print another program's configuration as one for adit
+    Convert(ConvertArgs),
+    /// Print a shell's completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, in roff
+    Man,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) overrides: OverrideArgs,
+    /// Check as "adit check" does, and exit
+    #[arg(long)]
+    pub(crate) test: bool,
+}
+
+/// Where the configuration comes from.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct SourceArgs {
+    /// Read the configuration from this file
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) config: Option<PathBuf>,
+    /// Accept TLS here: HOST:PORT, [v6]:PORT, *:PORT or unix:/path
+    #[arg(short, long, value_name = "ADDR")]
+    pub(crate) listen: Option<Address>,
+    /// Carry the plaintext there: HOST:PORT, [v6]:PORT or unix:/path
+    #[arg(short, long, value_name = "ADDR")]
+    pub(crate) backend: Option<Address>,
+    /// The certificate chain in PEM, leaf first
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) cert: Option<PathBuf>,
+    /// The private key in PEM; may be left out if it is in the --cert file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) key: Option<PathBuf>,
+}
+
+/// What wins over the configuration file.
+#[derive(Debug, Default, Clone, ClapArgs)]
+pub(crate) struct OverrideArgs {
+    /// How many shards: a number, or auto for one on each CPU
+    #[arg(long, value_name = "N|auto", value_parser = parse_shards)]
+    pub(crate) shards: Option<ShardsArg>,
+    /// The CPUs to run on, such as 0-3,8
+    #[arg(long, value_name = "LIST", value_parser = seams::parse_cpus)]
+    pub(crate) cpus: Option<CpusArg>,
+    /// The least severe log lines to write
+    #[arg(long, value_name = "LEVEL", value_enum)]
+    pub(crate) log_level: Option<LevelArg>,
+    /// Log to the system's syslog daemon
+    #[arg(long)]
+    pub(crate) syslog: bool,
+    /// The Unix socket for "adit stats": a path, auto, or off
+    #[arg(long, value_name = "PATH|off", value_parser = parse_admin, value_hint = ValueHint::FilePath)]
+    pub(crate) admin: Option<AdminArg>,
+    /// How long open tunnels may go on after the order to stop, such as 30s
+    #[arg(long, value_name = "DURATION", value_parser = parse_drain)]
+    pub(crate) drain_timeout: Option<Duration>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CheckArgs {
+    #[command(flatten)]
+    pub(crate) source: SourceArgs,
+    #[command(flatten)]
+    pub(crate) overrides: OverrideArgs,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct StatsArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Ask the server with this process id
+    #[arg(long, value_name = "PID", conflicts_with = "admin")]
+    pub(crate) pid: Option<u32>,
+    /// Ask the server with this admin socket
+    #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) admin: Option<PathBuf>,
+    /// Ask again and again, every so many seconds
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        default_missing_value = "1",
+        value_parser = parse_seconds
+    )]
+    pub(crate) watch: Option<Duration>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ConvertArgs {
+    /// The file to convert
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+    /// The program that the file is for; found out from the file if left out
+    #[arg(long, value_name = "PROGRAM", value_enum)]
+    pub(crate) from: Option<ProgramArg>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ShardsArg {
+    Auto,
+    Count(NonZeroUsize),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CpusArg(pub(crate) Vec<usize>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum AdminArg {
+    Auto,
+    Off,
+    Path(PathBuf),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LevelArg {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl From<LevelArg> for LevelFilter {
+    fn from(level: LevelArg) -> Self {
+        match level {
+            LevelArg::Off => Self::Off,
+            LevelArg::Error => Self::Error,
+            LevelArg::Warn => Self::Warn,
+            LevelArg::Info => Self::Info,
+            LevelArg::Debug => Self::Debug,
+            LevelArg::Trace => Self::Trace,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgramArg {
+    /// Tunnel, the C program of 2014 (tunnel.ini)
+    Tunnel,
+    /// hitch (hitch.conf)
+    Hitch,
+}
+
+fn parse_shards(text: &str) -> Result<ShardsArg, String> {
+    if text == "auto" {
+        return Ok(ShardsArg::Auto);
+    }
+    text.parse()
+        .ok()
+        .filter(|count: &NonZeroUsize| count.get() <= limits::SHARDS_MAX)
+        .map(ShardsArg::Count)
+        .ok_or_else(|| format!("write a number from 1 to {}, or auto", limits::SHARDS_MAX))
+}
+
+fn parse_admin(text: &str) -> Result<AdminArg, String> {
+    match text {
+        "off" => Ok(AdminArg::Off),
+        "auto" => Ok(AdminArg::Auto),
+        "" => Err("write a path, auto, or off".into()),
+        path => Ok(AdminArg::Path(path.into())),
+    }
+}
+
+fn parse_drain(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if duration <= limits::TIMEOUT_MAX => Ok(duration),
+        Ok(_) => Err(format!(
+            "the longest is {}",
+            humantime::format_duration(limits::TIMEOUT_MAX)
+        )),
+        Err(_) => Err("write a number with its unit, such as 500ms, 30s or 5min".into()),
+    }
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .filter(|seconds: &f64| (0.1..=86_400.0).contains(seconds))
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "write seconds, from 0.1 to 86400".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+}

@@ -1,0 +1,130 @@
+//! The demonstration: what `adit` does when it is told nothing.
+//!
+//! A certificate for localhost made on the spot ([`certificate`]), a listener
+//! on 127.0.0.1:8443, and behind it a small plaintext server ([`backend`])
+//! whose page shows the figures of the very tunnel that it came through.
+
+mod backend;
+mod certificate;
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+
+use adit::config::{Address, Config, Host, ServerTls};
+use adit::{Server, http};
+
+use super::exit::{Exit, Failure};
+use super::plan::Overrides;
+use super::{output, run, seams};
+
+/// Where the demonstration listens.
+const PORT: u16 = 8443;
+
+pub(crate) fn run(overrides: &Overrides) -> Result<Exit, Failure> {
+    let identity = certificate::Identity::at_hand()?;
+    let plaintext = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(|error| {
+        Failure::runtime(format!("no loopback port for the demonstration: {error}"))
+    })?;
+    let backend = plaintext
+        .local_addr()
+        .map_err(|error| Failure::runtime(error.to_string()))?
+        .port();
+    let mut config = Config::single(
+        loopback(PORT),
+        ServerTls::new(identity.cert(), identity.key()),
+        loopback(backend),
+    );
+    "demonstration".clone_into(&mut config.services[0].name);
+    overrides.apply(&mut config);
+    let shards = run::shard_count(&config);
+    let admin = config.admin.clone();
+
+    let _log = seams::install_logging(&config.log)?;
+    let signals = run::Steering::signals()?;
+    port_is_free()?;
+    let server = Server::new(config)?;
+    let handle = server.handle();
+    let _backend = http::serve(
+        plaintext,
+        "adit-demo",
+        backend::handler(move || handle.stats()),
+    )
+    .map_err(|error| Failure::runtime(format!("no thread for the demonstration: {error}")))?;
+    output::print(&welcome(identity.cert(), backend, shards))?;
+    run::announce(&server, shards);
+    run::serve(server, &admin, signals, || {
+        Err("the demonstration has no configuration to read again".into())
+    })
+}
+
+fn loopback(port: u16) -> Address {
+    Address::Tcp {
+        host: Host::Ip(Ipv4Addr::LOCALHOST.into()),
+        port,
+    }
+}
+
+/// Two demonstrations on one port would share its connections, since each
+/// listener allows others beside it. This socket does not, and is gone before
+/// the real ones come.
+fn port_is_free() -> Result<(), Failure> {
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(Failure::runtime(format!(
+            "127.0.0.1:{PORT} is in use, perhaps by another demonstration; stop that one, or serve \
+             elsewhere: adit --listen 127.0.0.1:9443 --backend HOST:PORT --cert FILE --key FILE"
+        ))),
+        // Anything else the server itself will meet, and explain.
+        _ => Ok(()),
+    }
+}
+
+/// What the terminal shows.
+fn welcome(cert: &Path, backend: u16, shards: usize) -> String {
+    let noun = if shards == 1 { "shard" } else { "shards" };
+    let cert = shell_quoted(&cert.display().to_string());
+    let mut text = String::new();
+    // Writing to a String cannot fail.
+    let _ = write!(
+        text,
+        "adit {version}: a demonstration
+
+  TLS on 127.0.0.1:{PORT}, {shards} {noun} → plaintext on 127.0.0.1:{backend}
+
+  try       curl --cacert {cert} https://localhost:{PORT}/
+  transfer  curl --cacert {cert} 'https://localhost:{PORT}/bytes?n=100000000' -o /dev/null
+  browse    https://localhost:{PORT}/
+            (the certificate was made here, so the browser asks once)
+  figures   adit stats --watch
+
+  Ctrl-C stops it. adit --help tells how to serve something of your own.
+
+",
+        version = env!("CARGO_PKG_VERSION"),
+    );
+    text
+}
+
+/// For copying into a shell; plain paths stay as they are.
+fn shell_quoted(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._-+,:@%".contains(&b);
+    if !text.is_empty() && text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_curl_line_can_be_copied() {
+        let text = welcome(Path::new("/home/a b/demo.crt"), 1234, 1);
+        assert!(text.contains("curl --cacert '/home/a b/demo.crt' https://localhost:8443/\n"));
+        assert!(text.contains("1 shard → plaintext on 127.0.0.1:1234"));
+        assert_eq!(shell_quoted("it's"), r"'it'\''s'");
+    }
+}

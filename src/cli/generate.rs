@@ -1,0 +1,181 @@
+//! What the program writes about itself: completions and the manual page.
+
+use clap::CommandFactory as _;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, italic, roman};
+
+use super::args::{Args, DEMONSTRATION};
+use super::exit::{Exit, Failure};
+use super::output;
+
+pub(crate) fn completions(shell: clap_complete::Shell) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Args::command(), "adit", &mut script);
+    output::print(&String::from_utf8_lossy(&script))?;
+    Ok(Exit::Clean)
+}
+
+pub(crate) fn man() -> Result<Exit, Failure> {
+    let page = page().map_err(|error| Failure::runtime(format!("manual page: {error}")))?;
+    output::print(&String::from_utf8_lossy(&page))?;
+    Ok(Exit::Clean)
+}
+
+/// One page for all commands.
+fn page() -> std::io::Result<Vec<u8>> {
+    let about = Args::command()
+        .get_about()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let mut command = Args::command().long_about(format!("{about}.\n\n{DEMONSTRATION}"));
+    command.build();
+    let man = Man::new(command.clone()).manual("adit");
+    let mut page = Vec::new();
+    man.render_title(&mut page)?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    commands(&command).to_writer(&mut page)?;
+    exit_status().to_writer(&mut page)?;
+    listing("SIGNALS", SIGNALS).to_writer(&mut page)?;
+    listing("FILES", FILES).to_writer(&mut page)?;
+    listing("ENVIRONMENT", ENVIRONMENT).to_writer(&mut page)?;
+    examples().to_writer(&mut page)?;
+    Ok(page)
+}
+
+const SIGNALS: &[(&str, &str)] = &[
+    (
+        "SIGTERM, SIGINT",
+        "Stop accepting, let open tunnels end within the drain timeout, and exit. \
+         A second one cuts them and exits at once, with status 1.",
+    ),
+    (
+        "SIGHUP",
+        "Read the configuration again and take it up. If anything is wrong with it, that is \
+         logged and nothing changes.",
+    ),
+];
+
+const FILES: &[(&str, &str)] = &[
+    (
+        "$XDG_RUNTIME_DIR/adit/admin-PID.sock",
+        "The admin socket of a running server, by which adit stats finds it. Without \
+         XDG_RUNTIME_DIR it is in /run/adit for root, and in /tmp/adit-UID for others.",
+    ),
+    (
+        "$XDG_STATE_HOME/adit/demo.crt, demo.key",
+        "The demonstration's certificate and key. Without XDG_STATE_HOME they are in \
+         ~/.local/state/adit.",
+    ),
+];
+
+const ENVIRONMENT: &[(&str, &str)] = &[
+    (
+        "XDG_RUNTIME_DIR",
+        "Where admin sockets are made and looked for.",
+    ),
+    (
+        "XDG_STATE_HOME, HOME",
+        "Where the demonstration keeps its certificate.",
+    ),
+];
+
+const EXAMPLES: &[(&str, &str)] = &[
+    ("Run the demonstration:", "adit"),
+    (
+        "One port to one backend, on every CPU:",
+        "adit --listen '*:443' --backend 127.0.0.1:8080 --cert site.pem --key site.key",
+    ),
+    (
+        "Check a configuration, then serve it:",
+        "adit check -c adit.ron && adit run -c adit.ron",
+    ),
+    ("Watch a running server:", "adit stats --watch"),
+    (
+        "Bring hitch's configuration along:",
+        "adit convert /etc/hitch/hitch.conf > adit.ron",
+    ),
+];
+
+/// Every command with its own options; those of run stand above already.
+fn commands(command: &clap::Command) -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["COMMANDS"]);
+    for sub in command.get_subcommands() {
+        roff.control("SS", [format!("adit {}", sub.get_name()).as_str()]);
+        if let Some(about) = sub.get_about() {
+            roff.text([roman(format!("{about}."))]);
+        }
+        let shared = |arg: &&clap::Arg| {
+            !arg.is_hide_set()
+                && arg.get_id() != "help"
+                && !command
+                    .get_arguments()
+                    .any(|top| top.get_id() == arg.get_id() && top.get_help() == arg.get_help())
+        };
+        for arg in sub.get_arguments().filter(shared) {
+            roff.control("TP", []);
+            let value = arg
+                .get_value_names()
+                .filter(|_| arg.get_action().takes_values())
+                .map(|names| names.join(" "))
+                .unwrap_or_default();
+            match arg.get_long() {
+                Some(long) if value.is_empty() => roff.text([bold(format!("--{long}"))]),
+                Some(long) => roff.text([bold(format!("--{long}")), roman(" "), italic(value)]),
+                None => roff.text([italic(value)]),
+            };
+            if let Some(help) = arg.get_help() {
+                roff.text([roman(help.to_string())]);
+            }
+        }
+        if sub
+            .get_arguments()
+            .any(|arg| !shared(&arg) && arg.get_id() != "help")
+        {
+            roff.control("PP", []);
+            roff.text([roman("It takes the options above as well.")]);
+        }
+    }
+    roff
+}
+
+fn exit_status() -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["EXIT STATUS"]);
+    for exit in Exit::ALL {
+        roff.control("TP", []);
+        roff.text([bold((exit as u8).to_string())]);
+        roff.text([roman(exit.meaning())]);
+    }
+    roff
+}
+
+fn listing(title: &str, rows: &[(&str, &str)]) -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", [title]);
+    for (term, text) in rows {
+        roff.control("TP", []);
+        roff.text([bold(*term)]);
+        roff.text([roman(*text)]);
+    }
+    roff
+}
+
+fn examples() -> Roff {
+    let mut roff = Roff::new();
+    roff.control("SH", ["EXAMPLES"]);
+    for (what, typed) in EXAMPLES {
+        roff.control("PP", []);
+        roff.text([roman(*what)]);
+        roff.control("PP", []);
+        roff.control("RS", ["4"]);
+        roff.control("nf", []);
+        roff.text([roman(*typed)]);
+        roff.control("fi", []);
+        roff.control("RE", []);
+    }
+    roff
+}

@@ -1,0 +1,60 @@
+//! The command line.
+//!
+//! What was typed ([`args`]) becomes what is meant ([`plan`]), and each plan
+//! has a module that carries it out and says how it ended ([`exit`]).
+
+mod args;
+mod check;
+mod convert;
+mod demo;
+mod exit;
+mod generate;
+mod human;
+mod output;
+mod plan;
+mod run;
+mod seams;
+mod stats;
+
+use std::ffi::OsString;
+
+use clap::Parser as _;
+
+pub(crate) use exit::Exit;
+use exit::Failure;
+use plan::Plan;
+
+/// Carries out what was typed. Everything that goes wrong has been said on
+/// standard error when this returns.
+pub(crate) fn main(typed: impl IntoIterator<Item = OsString>) -> Exit {
+    let plan = args::Args::try_parse_from(typed).and_then(Plan::new);
+    let done = match plan {
+        Ok(plan) => carry_out(plan),
+        Err(error) => {
+            // Standard error may be closed; the exit code remains.
+            let _ = error.print();
+            // --help and --version are "errors" that end well.
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Clean
+            };
+        }
+    };
+    done.unwrap_or_else(|failure| {
+        output::complain(&failure.message);
+        failure.exit
+    })
+}
+
+fn carry_out(plan: Plan) -> Result<Exit, Failure> {
+    match plan {
+        Plan::Demo(overrides) => demo::run(&overrides),
+        Plan::Run(plan) => run::run(plan),
+        Plan::Check(plan, format) => check::run(&plan, format),
+        Plan::Stats(plan) => stats::run(&plan),
+        Plan::Convert(plan) => convert::run(&plan),
+        Plan::Completions(shell) => generate::completions(shell),
+        Plan::Man => generate::man(),
+    }
+}

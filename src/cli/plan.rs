@@ -1,0 +1,375 @@
+//! What is meant by what was typed.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use adit::Config;
+use adit::config::{Address, Admin, Host, LogSink, ServerTls, SyslogLevel, SyslogSink};
+use clap::CommandFactory as _;
+use clap::error::ErrorKind;
+use log::LevelFilter;
+
+use super::args::{
+    AdminArg, Args, CheckArgs, Command, ConvertArgs, OverrideArgs, RunArgs, ShardsArg, SourceArgs,
+    StatsArgs,
+};
+use super::exit::Failure;
+use super::seams;
+
+/// One thing to do.
+#[derive(Debug)]
+pub(crate) enum Plan {
+    Demo(Overrides),
+    Run(RunPlan),
+    Check(RunPlan, Format),
+    Stats(StatsPlan),
+    Convert(ConvertArgs),
+    Completions(clap_complete::Shell),
+    Man,
+}
+
+/// A server: how to come by its configuration, now and at every reload.
+#[derive(Clone, Debug)]
+pub(crate) struct RunPlan {
+    pub(crate) source: Source,
+    pub(crate) overrides: Overrides,
+}
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    File(PathBuf),
+    Flags {
+        listen: Address,
+        backend: Address,
+        tls: ServerTls,
+    },
+}
+
+/// What wins over the source.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Overrides {
+    shards: Option<Option<NonZeroUsize>>,
+    cpus: Option<Vec<usize>>,
+    level: Option<LevelFilter>,
+    syslog: bool,
+    admin: Option<Admin>,
+    drain: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+#[derive(Debug)]
+pub(crate) struct StatsPlan {
+    pub(crate) of: Target,
+    pub(crate) format: Format,
+    pub(crate) every: Option<Duration>,
+}
+
+/// Whose statistics.
+#[derive(Debug)]
+pub(crate) enum Target {
+    TheOnlyOne,
+    Pid(u32),
+    Socket(PathBuf),
+}
+
+impl Plan {
+    /// The meaning of what was typed, or what does not go together in it.
+    pub(crate) fn new(args: Args) -> Result<Self, clap::Error> {
+        match args.command {
+            None if args.run.source.is_empty() && !args.run.test => {
+                Ok(Self::Demo(args.run.overrides.into()))
+            }
+            None => Self::serve(args.run),
+            Some(Command::Run(run)) => Self::serve(run),
+            Some(Command::Check(check)) => Self::check(check),
+            Some(Command::Stats(stats)) => Ok(Self::Stats(stats.into())),
+            Some(Command::Convert(convert)) => Ok(Self::Convert(convert)),
+            Some(Command::Completions { shell }) => Ok(Self::Completions(shell)),
+            Some(Command::Man) => Ok(Self::Man),
+        }
+    }
+
+    fn serve(args: RunArgs) -> Result<Self, clap::Error> {
+        let plan = RunPlan::new(args.source, args.overrides)?;
+        Ok(if args.test {
+            Self::Check(plan, Format::Text)
+        } else {
+            Self::Run(plan)
+        })
+    }
+
+    fn check(args: CheckArgs) -> Result<Self, clap::Error> {
+        let plan = RunPlan::new(args.source, args.overrides)?;
+        Ok(Self::Check(plan, Format::new(args.json)))
+    }
+}
+
+impl RunPlan {
+    fn new(source: SourceArgs, overrides: OverrideArgs) -> Result<Self, clap::Error> {
+        Ok(Self {
+            source: Source::new(source).map_err(|(kind, message)| usage(kind, &message))?,
+            overrides: overrides.into(),
+        })
+    }
+
+    /// The configuration as it stands at this moment.
+    pub(crate) fn config(&self) -> Result<Config, Failure> {
+        let mut config = match &self.source {
+            Source::File(path) => seams::read_config(path)?,
+            Source::Flags {
+                listen,
+                backend,
+                tls,
+            } => Config::single(listen.clone(), tls.clone(), backend.clone()),
+        };
+        self.overrides.apply(&mut config);
+        Ok(config)
+    }
+}
+
+impl Source {
+    fn new(args: SourceArgs) -> Result<Self, (ErrorKind, String)> {
+        let conflict = |message: String| Err((ErrorKind::ArgumentConflict, message));
+        let missing = |message: String| Err((ErrorKind::MissingRequiredArgument, message));
+
+        if let Some(file) = args.config {
+            let others = [
+                ("--listen", args.listen.is_some()),
+                ("--backend", args.backend.is_some()),
+                ("--cert", args.cert.is_some()),
+                ("--key", args.key.is_some()),
+            ];
+            return match others.iter().find(|(_, given)| *given) {
+                Some((flag, _)) => conflict(format!(
+                    "{flag} cannot be used with --config: listeners, backends and certificates \
+                     come from {}; change it there, or leave --config out",
+                    file.display()
+                )),
+                None => Ok(Self::File(file)),
+            };
+        }
+        match (args.listen, args.backend, args.cert) {
+            (Some(listen), Some(backend), Some(cert)) => {
+                if matches!(backend, Address::Tcp { host: Host::Any, .. }) {
+                    return conflict(format!(
+                        "--backend {backend}: * is no place to connect to; write a host, \
+                         such as 127.0.0.1"
+                    ));
+                }
+                if matches!(backend, Address::Tcp { port: 0, .. }) {
+                    return conflict(format!("--backend {backend}: nothing listens on port 0"));
+                }
+                let key = args.key.unwrap_or_else(|| cert.clone());
+                Ok(Self::Flags {
+                    listen,
+                    backend,
+                    tls: ServerTls::new(cert, key),
+                })
+            }
+            (None, None, None) if args.key.is_none() => missing(
+                "nothing to serve: give --config FILE, or --listen ADDR --backend ADDR --cert FILE \
+                 [--key FILE]; adit without arguments runs a demonstration"
+                    .into(),
+            ),
+            (listen, backend, cert) => {
+                let given = match (&listen, &backend, &cert) {
+                    (Some(_), _, _) => "--listen",
+                    (_, Some(_), _) => "--backend",
+                    (_, _, Some(_)) => "--cert",
+                    _ => "--key",
+                };
+                let needed: Vec<&str> = [
+                    ("--listen ADDR, where clients come in", listen.is_none()),
+                    ("--backend ADDR, where the plaintext goes", backend.is_none()),
+                    (
+                        "--cert FILE, the certificate chain in PEM (and --key FILE if its key \
+                         is in another file)",
+                        cert.is_none(),
+                    ),
+                ]
+                .into_iter()
+                .filter_map(|(flag, missing)| missing.then_some(flag))
+                .collect();
+                missing(format!("{given} needs {}", needed.join("; and ")))
+            }
+        }
+    }
+}
+
+impl SourceArgs {
+    fn is_empty(&self) -> bool {
+        self.config.is_none()
+            && self.listen.is_none()
+            && self.backend.is_none()
+            && self.cert.is_none()
+            && self.key.is_none()
+    }
+}
+
+impl Overrides {
+    pub(crate) fn apply(&self, config: &mut Config) {
+        if let Some(count) = self.shards {
+            config.shards.count = count;
+        }
+        if let Some(cpus) = &self.cpus {
+            config.shards.cpus = Some(cpus.clone());
+        }
+        if self.syslog && config.log.sink == LogSink::Stderr {
+            config.log.sink = LogSink::Syslog(SyslogSink::default());
+        }
+        if let Some(level) = self.level {
+            config.log.level = level;
+            // Who asks for debug lines wants them wherever lines go.
+            if let (LogSink::Syslog(sink), Some(up_to)) =
+                (&mut config.log.sink, syslog_level(level))
+            {
+                sink.up_to = up_to;
+            }
+        }
+        if let Some(admin) = &self.admin {
+            config.admin = admin.clone();
+        }
+        if let Some(drain) = self.drain {
+            config.timeouts.drain = drain;
+        }
+    }
+}
+
+fn syslog_level(level: LevelFilter) -> Option<SyslogLevel> {
+    match level {
+        LevelFilter::Off => None,
+        LevelFilter::Error => Some(SyslogLevel::Err),
+        LevelFilter::Warn => Some(SyslogLevel::Warning),
+        LevelFilter::Info => Some(SyslogLevel::Info),
+        LevelFilter::Debug | LevelFilter::Trace => Some(SyslogLevel::Debug),
+    }
+}
+
+impl From<OverrideArgs> for Overrides {
+    fn from(args: OverrideArgs) -> Self {
+        Self {
+            shards: args.shards.map(|shards| match shards {
+                ShardsArg::Auto => None,
+                ShardsArg::Count(count) => Some(count),
+            }),
+            cpus: args.cpus.map(|cpus| cpus.0),
+            level: args.log_level.map(LevelFilter::from),
+            syslog: args.syslog,
+            admin: args.admin.map(|admin| match admin {
+                AdminArg::Auto => Admin::Auto,
+                AdminArg::Off => Admin::Off,
+                AdminArg::Path(path) => Admin::Path(path),
+            }),
+            drain: args.drain_timeout,
+        }
+    }
+}
+
+impl From<StatsArgs> for StatsPlan {
+    fn from(args: StatsArgs) -> Self {
+        Self {
+            of: match (args.pid, args.admin) {
+                (Some(pid), _) => Target::Pid(pid),
+                (None, Some(path)) => Target::Socket(path),
+                (None, None) => Target::TheOnlyOne,
+            },
+            format: Format::new(args.json),
+            every: args.watch,
+        }
+    }
+}
+
+impl Format {
+    fn new(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
+}
+
+/// An error in the same form as clap's own.
+fn usage(kind: ErrorKind, message: &str) -> clap::Error {
+    Args::command().error(kind, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    fn plan(words: &str) -> Result<Plan, String> {
+        Args::try_parse_from(std::iter::once("adit").chain(words.split_whitespace()))
+            .and_then(Plan::new)
+            .map_err(|error| error.to_string())
+    }
+
+    fn config(words: &str) -> Config {
+        match plan(words) {
+            Ok(Plan::Run(plan)) => plan.config().expect("no file is read"),
+            other => panic!("{words}: {other:?}"),
+        }
+    }
+
+    const FLAGS: &str = "--listen *:443 --backend b:80 --cert c.pem";
+
+    #[test]
+    fn no_source_is_the_demonstration_unless_run_was_typed() {
+        for words in ["", "--shards 2 --cpus 0 --log-level debug", "--admin off"] {
+            assert!(matches!(plan(words), Ok(Plan::Demo(_))), "{words}");
+        }
+        for words in ["run", "check", "--test", "run --shards 2"] {
+            let error = plan(words).unwrap_err();
+            assert!(error.contains("nothing to serve"), "{words}: {error}");
+        }
+    }
+
+    #[test]
+    fn run_is_the_default_command() {
+        assert_eq!(config(FLAGS), config(&format!("run {FLAGS}")));
+        assert!(matches!(plan("-c x.ron"), Ok(Plan::Run(_))));
+    }
+
+    #[test]
+    fn the_key_may_be_in_the_certificates_file() {
+        let alone = config(FLAGS).listeners[0].tls.clone();
+        assert_eq!(alone, ServerTls::new("c.pem", "c.pem"));
+        let apart = config(&format!("{FLAGS} --key k.pem")).listeners[0]
+            .tls
+            .clone();
+        assert_eq!(apart, ServerTls::new("c.pem", "k.pem"));
+    }
+
+    #[test]
+    fn flags_win_over_the_source() {
+        let config = config(&format!(
+            "{FLAGS} --shards 3 --cpus 1,4-5 --log-level debug --syslog --admin /a.sock --drain-timeout 90s"
+        ));
+        assert_eq!(config.shards.count, NonZeroUsize::new(3));
+        assert_eq!(config.shards.cpus, Some(vec![1, 4, 5]));
+        assert_eq!(config.log.level, LevelFilter::Debug);
+        let LogSink::Syslog(sink) = config.log.sink else {
+            panic!("not syslog");
+        };
+        assert_eq!(sink.up_to, SyslogLevel::Debug);
+        assert_eq!(config.admin, Admin::Path("/a.sock".into()));
+        assert_eq!(config.timeouts.drain, Duration::from_secs(90));
+    }
+
+    #[test]
+    fn test_means_check() {
+        assert!(matches!(
+            plan("-c x --test"),
+            Ok(Plan::Check(_, Format::Text))
+        ));
+        assert!(matches!(
+            plan("check -c x --json"),
+            Ok(Plan::Check(_, Format::Json))
+        ));
+    }
+}

@@ -1,0 +1,216 @@
+//! `adit run`: a server, the signals that steer it, and its admin endpoint.
+//!
+//! The server has the main thread. `adit-signals` turns signals into orders;
+//! `adit-reload` reads the configuration again when it is told to, so that a
+//! slow reload never keeps a SIGTERM waiting.
+
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use adit::config::{Admin, LogSink};
+use adit::control::admin::{self, Orders};
+use adit::{Config, Handle, Outcome, Server};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle as SignalsHandle, Signals};
+
+use super::exit::{Exit, Failure};
+use super::plan::RunPlan;
+use super::seams::{self, LogGuard, NOTICE};
+
+pub(crate) fn run(plan: RunPlan) -> Result<Exit, Failure> {
+    let config = plan.config()?;
+    let log = Arc::new(seams::install_logging(&config.log)?);
+    let syslog = config.log.sink != LogSink::Stderr;
+    let done = start(plan, config, &log);
+    if let Err(failure) = &done
+        && syslog
+    {
+        // Standard error gets it in any case.
+        log::error!("{}", failure.message);
+    }
+    done
+}
+
+fn start(plan: RunPlan, config: Config, log: &Arc<LogGuard>) -> Result<Exit, Failure> {
+    // Before anything is bound: from here on a signal is an order.
+    let signals = Steering::signals()?;
+    let admin = config.admin.clone();
+    let shards = shard_count(&config);
+    let server = Server::new(config)?;
+    announce(&server, shards);
+    let reload = reloader(plan, server.handle(), Arc::clone(log));
+    serve(server, &admin, signals, reload)
+}
+
+/// Serves until told to stop. What the demonstration shares with `adit run`.
+pub(crate) fn serve<R>(
+    server: Server,
+    admin: &Admin,
+    signals: Signals,
+    reload: R,
+) -> Result<Exit, Failure>
+where
+    R: Fn() -> Result<(), String> + Send + Sync + 'static,
+{
+    let handle = server.handle();
+    let reload = Arc::new(reload);
+    let orders = Orders {
+        stats: {
+            let handle = handle.clone();
+            move || handle.stats()
+        },
+        reload: {
+            let reload = Arc::clone(&reload);
+            move || reload()
+        },
+    };
+    let _admin = admin::start(admin, orders)?;
+    let _steering = Steering::start(signals, handle, reload)?;
+    match server.serve_forever()? {
+        Outcome::Drained => {
+            log::info!(target: NOTICE, "stopped; every tunnel had ended");
+            Ok(Exit::Clean)
+        }
+        Outcome::Cut(tunnels) => {
+            log::warn!("stopped; {tunnels} tunnels were cut at the drain deadline");
+            Ok(Exit::Failure)
+        }
+    }
+}
+
+/// One line for each listener. That all shards serve is the server's to say.
+pub(crate) fn announce(server: &Server, shards: usize) {
+    let noun = if shards == 1 { "shard" } else { "shards" };
+    for listener in server.listeners() {
+        log::info!(
+            target: NOTICE,
+            "listening on {} → {}, {shards} {noun}",
+            listener.address,
+            listener.service
+        );
+    }
+}
+
+/// How many shards the configuration asks for.
+pub(crate) fn shard_count(config: &Config) -> usize {
+    match (config.shards.count, &config.shards.cpus) {
+        (Some(count), _) => count.get(),
+        (None, Some(cpus)) => cpus.len(),
+        (None, None) => seams::allowed_cpus(),
+    }
+}
+
+/// What a reload does: the same command line, read again. One at a time.
+fn reloader(
+    plan: RunPlan,
+    handle: Handle,
+    log: Arc<LogGuard>,
+) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
+    let one_at_a_time = Mutex::new(());
+    move || {
+        let _turn = one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
+        let outcome = plan
+            .config()
+            .and_then(|config| {
+                let log = config.log.clone();
+                handle.reload(config)?;
+                Ok(log)
+            })
+            .map_err(|failure| failure.message);
+        match outcome {
+            Ok(lines) => {
+                log.reconfigure(&lines);
+                log::info!(target: NOTICE, "reloaded: the new configuration is in use");
+                Ok(())
+            }
+            Err(why) => {
+                log::error!("not reloaded, the old configuration stays in use: {why}");
+                Err(why)
+            }
+        }
+    }
+}
+
+/// The signals of a server at work. Dropping it ends its threads.
+pub(crate) struct Steering {
+    signals: SignalsHandle,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Steering {
+    /// Takes the signals over; they wait until [`start`](Self::start).
+    pub(crate) fn signals() -> Result<Signals, Failure> {
+        Signals::new([SIGTERM, SIGINT, SIGHUP])
+            .map_err(|error| Failure::runtime(format!("signals cannot be handled: {error}")))
+    }
+
+    fn start<R>(mut signals: Signals, handle: Handle, reload: Arc<R>) -> Result<Self, Failure>
+    where
+        R: Fn() -> Result<(), String> + Send + Sync + 'static,
+    {
+        let closer = signals.handle();
+        // One waiting order is enough: it reads what is there when its turn
+        // comes.
+        let (orders, waiting) = sync_channel::<()>(1);
+        let no_thread = |error| Failure::runtime(format!("no thread for signals: {error}"));
+        let reloading = thread::Builder::new()
+            .name("adit-reload".into())
+            .spawn(move || {
+                while waiting.recv().is_ok() {
+                    // Success and failure were both logged.
+                    let _ = reload();
+                }
+            })
+            .map_err(no_thread)?;
+        let thread = thread::Builder::new()
+            .name("adit-signals".into())
+            .spawn(move || {
+                obey(&mut signals, &handle, &orders);
+                drop(orders);
+                let _ = reloading.join();
+            })
+            .map_err(no_thread)?;
+        Ok(Self {
+            signals: closer,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Steering {
+    fn drop(&mut self) {
+        self.signals.close();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn obey(signals: &mut Signals, handle: &Handle, reloads: &SyncSender<()>) {
+    let mut stopping = false;
+    for signal in signals.forever() {
+        match signal {
+            SIGHUP => match reloads.try_send(()) {
+                Ok(()) | Err(TrySendError::Full(())) => {}
+                Err(TrySendError::Disconnected(())) => {
+                    log::error!("SIGHUP: cannot reload any more")
+                }
+            },
+            _ if !stopping => {
+                stopping = true;
+                log::info!(
+                    target: NOTICE,
+                    "{}: draining; once more stops at once",
+                    if signal == SIGINT { "SIGINT" } else { "SIGTERM" }
+                );
+                handle.shutdown();
+            }
+            _ => {
+                log::warn!("told to stop once more: open tunnels are cut");
+                log::logger().flush();
+                std::process::exit(i32::from(Exit::Failure as u8));
+            }
+        }
+    }
+}

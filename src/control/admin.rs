@@ -1,0 +1,387 @@
+//! The admin endpoint: how `adit stats` and an operator reach a process.
+//!
+//! It is HTTP over a Unix socket that only its own user may open. By default
+//! the socket is named after the process id and lies in a private folder, the
+//! first of [`folders`] that can be used; there [`instances`] finds it.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use crate::config::Admin;
+use crate::error::Error;
+use crate::http::{self, Request, Response, Running};
+use crate::metrics::Stats;
+
+/// What the endpoint answers with. Both are called on the endpoint's own
+/// threads and may take their time.
+pub struct Orders<S, R> {
+    /// The figures of this moment: `GET /stats`.
+    pub stats: S,
+    /// Take the configuration up anew: `POST /reload`. The error is for the
+    /// operator, in full.
+    pub reload: R,
+}
+
+/// A running process that was found by its socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Instance {
+    /// Its process id, as the socket's name has it.
+    pub pid: u32,
+    /// Its socket.
+    pub socket: PathBuf,
+}
+
+/// Starts the endpoint where the configuration says. `Ok(None)` if it is off,
+/// or if no folder can be used for [`Admin::Auto`], of which a warning is
+/// logged: a server without it still does its job.
+///
+/// # Errors
+/// [`Error::System`] if the socket of [`Admin::Path`] cannot be had.
+pub fn start<S, R>(admin: &Admin, orders: Orders<S, R>) -> Result<Option<Running>, Error>
+where
+    S: Fn() -> Result<Stats, Error> + Send + Sync + 'static,
+    R: Fn() -> Result<(), String> + Send + Sync + 'static,
+{
+    let bound = match admin {
+        Admin::Off => return Ok(None),
+        Admin::Path(path) => bind_at(path).map(|listener| (listener, path.clone())),
+        Admin::Auto => match bind_auto() {
+            Ok(bound) => Ok(bound),
+            Err(why) => {
+                log::warn!(
+                    "no admin endpoint, so that adit stats will not find this process: {why}"
+                );
+                return Ok(None);
+            }
+        },
+    };
+    let (listener, path) = bound.map_err(Error::System)?;
+    let running = http::serve(listener, "adit-admin", move |request| {
+        answer(request, &orders)
+    })
+    .map_err(|error| Error::System(format!("the admin endpoint has no thread: {error}")))?
+    .unlink_at_end(&path);
+    log::debug!("admin endpoint at {}", path.display());
+    Ok(Some(running))
+}
+
+/// The private folders in which sockets may lie, best first:
+/// `$XDG_RUNTIME_DIR/adit`, `/run/adit` for root, `/tmp/adit-UID`.
+pub fn folders() -> Vec<PathBuf> {
+    let mut folders = Vec::new();
+    if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)
+        // The XDG base directory specification has relative ones ignored.
+        && runtime.is_absolute()
+    {
+        folders.push(runtime.join("adit"));
+    }
+    match effective_uid() {
+        Ok(0) => folders.push(PathBuf::from("/run/adit")),
+        Ok(uid) => folders.push(PathBuf::from(format!("/tmp/adit-{uid}"))),
+        Err(_) => {}
+    }
+    folders
+}
+
+/// The processes that answer in those folders, by process id. Sockets whose
+/// process is gone are removed on the way. Folders that are missing, or not
+/// ours alone, hold none.
+pub fn instances(folders: &[PathBuf]) -> Vec<Instance> {
+    let mut found: Vec<Instance> = folders
+        .iter()
+        .filter(|folder| check_private(folder).is_ok())
+        .flat_map(|folder| sweep(folder))
+        .collect();
+    found.sort_by_key(|instance| instance.pid);
+    found.dedup_by_key(|instance| instance.pid);
+    found
+}
+
+fn answer<S, R>(request: &Request, orders: &Orders<S, R>) -> Response
+where
+    S: Fn() -> Result<Stats, Error>,
+    R: Fn() -> Result<(), String>,
+{
+    match (request.path.as_str(), request.is_read()) {
+        ("/stats", true) => match (orders.stats)() {
+            Ok(stats) => Response::json(&stats),
+            Err(error) => Response::text(503, format!("{error}\n")),
+        },
+        ("/reload", false) => match (orders.reload)() {
+            Ok(()) => Response::text(200, "the new configuration is in use\n"),
+            Err(why) => Response::text(409, format!("{why}\n")),
+        },
+        ("/stats", false) => Response::method_not_allowed("GET, HEAD"),
+        ("/reload", true) => Response::method_not_allowed("POST"),
+        _ => Response::not_found(),
+    }
+}
+
+/// Binds in the first folder that can be used; else the reasons, all of them.
+fn bind_auto() -> Result<(UnixListener, PathBuf), String> {
+    let mut reasons = Vec::new();
+    for folder in folders() {
+        match bind_in(&folder) {
+            Ok(bound) => return Ok(bound),
+            Err(why) => reasons.push(why),
+        }
+    }
+    if reasons.is_empty() {
+        reasons.push("set XDG_RUNTIME_DIR, or give --admin PATH".into());
+    }
+    Err(reasons.join("; "))
+}
+
+/// Binds `admin-<pid>.sock` in a folder that is made private, or is already.
+fn bind_in(folder: &Path) -> Result<(UnixListener, PathBuf), String> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(format!("{} cannot be made: {error}", folder.display()));
+        }
+        _ => {}
+    }
+    check_private(folder)?;
+    let _ = sweep(folder);
+    let path = folder.join(socket_name(std::process::id()));
+    // A process before us may have had our id, and it is not running now.
+    let _ = fs::remove_file(&path);
+    let listener = UnixListener::bind(&path)
+        .and_then(|listener| {
+            fs::set_permissions(&path, Permissions::from_mode(0o600))?;
+            Ok(listener)
+        })
+        .map_err(|error| format!("{} cannot be bound: {error}", path.display()))?;
+    Ok((listener, path))
+}
+
+/// Binds at a path of the operator's choice. Nobody else can open the socket
+/// even for a moment: it is bound in a private folder beside the path, and
+/// moved there once its mode is right.
+fn bind_at(path: &Path) -> Result<UnixListener, String> {
+    let shown = path.display();
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(format!("admin socket {shown}: {error}")),
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(format!(
+                "admin socket {shown}: something that is no socket is there; remove it, or give another path"
+            ));
+        }
+        Ok(_) if UnixStream::connect(path).is_ok() => {
+            return Err(format!(
+                "admin socket {shown}: another process listens there; give another path"
+            ));
+        }
+        // Left behind by a process that is gone; the move replaces it.
+        Ok(_) => {}
+    }
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(format!(".{}", std::process::id()));
+    let beside = PathBuf::from(beside);
+    let bind = || {
+        DirBuilder::new().mode(0o700).create(&beside)?;
+        let inner = beside.join("s");
+        let listener = UnixListener::bind(&inner)?;
+        fs::set_permissions(&inner, Permissions::from_mode(0o600))?;
+        fs::rename(&inner, path)?;
+        Ok(listener)
+    };
+    let bound = bind().map_err(|error: io::Error| {
+        format!("admin socket {shown} cannot be bound: {error}; give another path, or --admin off")
+    });
+    let _ = fs::remove_file(beside.join("s"));
+    let _ = fs::remove_dir(&beside);
+    bound
+}
+
+/// Whether a folder is a real one, ours, and closed to everybody else.
+fn check_private(folder: &Path) -> Result<(), String> {
+    let shown = folder.display();
+    let found = fs::symlink_metadata(folder).map_err(|error| format!("{shown}: {error}"))?;
+    let uid = effective_uid().map_err(|error| format!("our user id is unknown: {error}"))?;
+    if !found.is_dir() {
+        Err(format!("{shown} is no folder"))
+    } else if found.uid() != uid {
+        Err(format!(
+            "{shown} belongs to user {}, not to us ({uid})",
+            found.uid()
+        ))
+    } else if found.mode() & 0o077 != 0 {
+        Err(format!(
+            "{shown} is open to others (mode {:04o}); run chmod 700 {shown}",
+            found.mode() & 0o7777
+        ))
+    } else {
+        Ok(())
+    }
+}
+
+/// The processes that answer in a folder. The sockets of dead ones are removed.
+fn sweep(folder: &Path) -> Vec<Instance> {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return Vec::new();
+    };
+    let mut alive = Vec::new();
+    for entry in entries.flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(socket_pid) else {
+            continue;
+        };
+        let socket = entry.path();
+        match UnixStream::connect(&socket) {
+            Ok(_) => alive.push(Instance { pid, socket }),
+            // A live process may be between its bind and its listen.
+            Err(error)
+                if error.kind() == io::ErrorKind::ConnectionRefused
+                    && !Path::new("/proc").join(pid.to_string()).exists() =>
+            {
+                let _ = fs::remove_file(&socket);
+            }
+            Err(_) => {}
+        }
+    }
+    alive
+}
+
+fn socket_name(pid: u32) -> String {
+    format!("admin-{pid}.sock")
+}
+
+fn socket_pid(name: &str) -> Option<u32> {
+    name.strip_prefix("admin-")?
+        .strip_suffix(".sock")?
+        .parse()
+        .ok()
+}
+
+/// From proc(5), since geteuid(2) takes unsafe code. The owner of
+/// `/proc/self` will not do: it is root for a program with capabilities.
+fn effective_uid() -> io::Result<u32> {
+    fs::read_to_string("/proc/self/status")?
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("Uid:")?
+                .split_whitespace()
+                .nth(1)?
+                .parse()
+                .ok()
+        })
+        .ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                "/proc/self/status has no Uid line",
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::Address;
+    use crate::http::Method;
+    use crate::http::client;
+
+    const TIMEOUT: Duration = Duration::from_secs(20);
+
+    type NoStats = fn() -> Result<Stats, Error>;
+    type NoReload = fn() -> Result<(), String>;
+
+    fn orders() -> Orders<NoStats, NoReload> {
+        Orders {
+            stats: || Err(Error::Stopped),
+            reload: || Err("adit.ron:3:5: unknown key".into()),
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::metadata(path).expect("there").mode() & 0o7777
+    }
+
+    #[test]
+    fn routes_and_statuses() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("admin.sock");
+        let running = start(&Admin::Path(path.clone()), orders()).expect("started");
+        assert_eq!(mode(&path), 0o600);
+        let address = Address::Unix(path.clone());
+        for (method, target, status, text) in [
+            (Method::Get, "/stats", 503, "not running"),
+            (Method::Post, "/stats", 405, "GET"),
+            (Method::Post, "/reload", 409, "adit.ron:3:5"),
+            (Method::Get, "/reload", 405, "POST"),
+            (Method::Get, "/", 404, ""),
+        ] {
+            let answer = client::send(&address, method, target, TIMEOUT).expect("an answer");
+            assert_eq!(answer.status, status, "{target}");
+            let body = String::from_utf8(answer.body).expect("text");
+            assert!(body.contains(text), "{body}");
+        }
+        drop(running);
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
+    }
+
+    #[test]
+    fn a_path_in_use_is_refused_and_a_stale_one_replaced() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("admin.sock");
+        let first = bind_at(&path).expect("bound");
+        let error = bind_at(&path).unwrap_err();
+        assert!(error.contains("another process"), "{error}");
+        drop(first);
+        let _second = bind_at(&path).expect("bound again");
+        assert!(UnixStream::connect(&path).is_ok());
+
+        let file = folder.path().join("file");
+        fs::write(&file, "precious").expect("written");
+        let error = bind_at(&file).unwrap_err();
+        assert!(error.contains("no socket"), "{error}");
+        assert_eq!(fs::read(&file).expect("there"), b"precious");
+    }
+
+    #[test]
+    fn an_impossible_path_is_an_error_that_names_it() {
+        let admin = Admin::Path("/nonexistent/folder/admin.sock".into());
+        let error = start(&admin, orders()).unwrap_err().to_string();
+        assert!(error.contains("/nonexistent/folder/admin.sock"), "{error}");
+    }
+
+    #[test]
+    fn the_folder_is_private_and_swept() {
+        let base = tempfile::tempdir().expect("a folder");
+        let folder = base.path().join("adit");
+        let (listener, path) = bind_in(&folder).expect("bound");
+        assert_eq!((mode(&folder), mode(&path)), (0o700, 0o600));
+
+        // Above the greatest process id that Linux gives (2^22).
+        let stale = folder.join("admin-4194305.sock");
+        drop(UnixListener::bind(&stale).expect("bound"));
+        fs::write(folder.join("other"), "").expect("written");
+        let expected = Instance {
+            pid: std::process::id(),
+            socket: path,
+        };
+        assert_eq!(instances(std::slice::from_ref(&folder)), [expected]);
+        assert!(!stale.exists() && folder.join("other").exists());
+        drop(listener);
+        assert_eq!(instances(&[folder]), []);
+    }
+
+    #[test]
+    fn a_folder_open_to_others_is_refused() {
+        let base = tempfile::tempdir().expect("a folder");
+        let folder = base.path().join("adit");
+        fs::create_dir(&folder).expect("made");
+        fs::set_permissions(&folder, Permissions::from_mode(0o755)).expect("changed");
+        let error = bind_in(&folder).unwrap_err();
+        assert!(error.contains("chmod 700"), "{error}");
+
+        let link = base.path().join("link");
+        std::os::unix::fs::symlink(base.path(), &link).expect("linked");
+        let error = bind_in(&link).unwrap_err();
+        assert!(error.contains("no folder"), "{error}");
+    }
+}

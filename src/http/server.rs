@@ -1,0 +1,551 @@
+//! Serves a listener with blocking threads, a few at a time.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::message::{Body, Method, Parsed, Request, Response};
+use super::stream::Stream;
+use crate::limits;
+
+/// What is served: a socket that listens already.
+#[derive(Debug)]
+pub enum Listener {
+    /// TCP.
+    Tcp(TcpListener),
+    /// A Unix stream socket.
+    Unix(UnixListener),
+}
+
+/// A server at work. Dropping it stops it: the listener is closed, connections
+/// are cut, every thread is joined, and the Unix path, if one was entrusted to
+/// it, is removed.
+pub struct Running {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+    unlink: Option<PathBuf>,
+}
+
+/// Serves every connection to `listener` by `handler`, on a thread of that
+/// name and one more for each connection.
+///
+/// At most [`limits::ADMIN_CONNECTIONS_MAX`] connections are served at once;
+/// more wait in the listener's backlog. Once half as many are open, each is
+/// closed after one answer, so that all get their turn. A request may take
+/// [`limits::ADMIN_TIMEOUT`] to arrive, and so may every write of the answer;
+/// a streamed body may wait [`limits::HTTP_STREAM_TIMEOUT`]. A handler that
+/// panics costs its connection a 500.
+pub fn serve<H>(listener: impl Into<Listener>, name: &str, handler: H) -> io::Result<Running>
+where
+    H: Fn(&Request) -> Response + Send + Sync + 'static,
+{
+    let shared = Arc::new(Shared {
+        listener: listener.into(),
+        state: Mutex::default(),
+        freed: Condvar::new(),
+    });
+    let thread = thread::Builder::new().name(name.to_owned()).spawn({
+        let shared = Arc::clone(&shared);
+        move || shared.accept_all(&handler)
+    })?;
+    Ok(Running {
+        shared,
+        thread: Some(thread),
+        unlink: None,
+    })
+}
+
+impl Running {
+    /// Entrusts it with the path of its Unix socket, to be removed at the end.
+    pub fn unlink_at_end(mut self, path: impl Into<PathBuf>) -> Self {
+        self.unlink = Some(path.into());
+        self
+    }
+
+    /// The TCP address that is listened on.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        match &self.shared.listener {
+            Listener::Tcp(listener) => listener.local_addr(),
+            Listener::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("listener", &self.shared.listener)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Before the listener closes, so that nobody finds a path that leads
+        // nowhere.
+        if let Some(path) = &self.unlink {
+            let _ = std::fs::remove_file(path);
+        }
+        self.shared.stop();
+        if let Some(thread) = self.thread.take() {
+            // Its panic, which cannot be ours to mend, was reported already.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl From<TcpListener> for Listener {
+    fn from(listener: TcpListener) -> Self {
+        Self::Tcp(listener)
+    }
+}
+
+impl From<UnixListener> for Listener {
+    fn from(listener: UnixListener) -> Self {
+        Self::Unix(listener)
+    }
+}
+
+impl Listener {
+    fn accept(&self) -> io::Result<Stream> {
+        Ok(match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept()?;
+                stream.set_nodelay(true)?;
+                Stream::Tcp(stream)
+            }
+            Self::Unix(listener) => Stream::Unix(listener.accept()?.0),
+        })
+    }
+
+    /// Makes a blocked `accept`, and every later one, fail.
+    fn close(&self) {
+        let fd = match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        };
+        let _ = socket2::SockRef::from(&fd).shutdown(Shutdown::Both);
+    }
+}
+
+/// What the accepting thread, the connections' threads and [`Running`] share.
+struct Shared {
+    listener: Listener,
+    state: Mutex<State>,
+    /// Told whenever a connection ends or the server stops.
+    freed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    stopping: bool,
+    /// A second hold on every open connection, by which it can be cut.
+    open: HashMap<u64, Stream>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing that runs under the lock leaves the state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stop(&self) {
+        let mut state = self.lock();
+        state.stopping = true;
+        for stream in state.open.values() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        drop(state);
+        self.freed.notify_all();
+        self.listener.close();
+    }
+
+    fn accept_all<H>(&self, handler: &H)
+    where
+        H: Fn(&Request) -> Response + Send + Sync,
+    {
+        // The scope's end joins every connection's thread.
+        thread::scope(|scope| {
+            let mut number = 0_u64;
+            while self.wait_for_room() {
+                let stream = match self.listener.accept() {
+                    Ok(stream) => stream,
+                    Err(error) => {
+                        self.rest_after(&error);
+                        continue;
+                    }
+                };
+                number += 1;
+                if !self.admit(number, &stream) {
+                    continue;
+                }
+                let spawned = thread::Builder::new().spawn_scoped(scope, move || {
+                    Connection {
+                        shared: self,
+                        stream,
+                    }
+                    .run(handler);
+                    self.release(number);
+                });
+                if let Err(error) = spawned {
+                    log::warn!("no thread for a control connection: {error}");
+                    self.release(number);
+                }
+            }
+        });
+    }
+
+    /// Waits until another connection may be served. False: none will be.
+    fn wait_for_room(&self) -> bool {
+        let state = self
+            .freed
+            .wait_while(self.lock(), |state| {
+                !state.stopping && state.open.len() >= limits::ADMIN_CONNECTIONS_MAX
+            })
+            .unwrap_or_else(PoisonError::into_inner);
+        !state.stopping
+    }
+
+    /// Out of descriptors, most likely: ask again a little later.
+    fn rest_after(&self, error: &io::Error) {
+        let state = self.lock();
+        if state.stopping || error.kind() == io::ErrorKind::ConnectionAborted {
+            return;
+        }
+        log::warn!("control connection not accepted: {error}");
+        let _ = self
+            .freed
+            .wait_timeout_while(state, limits::ACCEPT_PAUSE, |state| !state.stopping);
+    }
+
+    fn admit(&self, number: u64, stream: &Stream) -> bool {
+        let Ok(hold) = stream.try_clone() else {
+            return false;
+        };
+        let mut state = self.lock();
+        if !state.stopping {
+            state.open.insert(number, hold);
+        }
+        !state.stopping
+    }
+
+    fn release(&self, number: u64) {
+        self.lock().open.remove(&number);
+        self.freed.notify_all();
+    }
+
+    /// Whether connections may stay open between requests.
+    fn is_roomy(&self) -> bool {
+        let state = self.lock();
+        !state.stopping && state.open.len() < limits::ADMIN_CONNECTIONS_MAX / 2
+    }
+}
+
+/// One client.
+struct Connection<'a> {
+    shared: &'a Shared,
+    stream: Stream,
+}
+
+/// How one exchange left the connection.
+enum Next {
+    /// Another request may follow.
+    Again,
+    /// An answer was the last thing said.
+    Over,
+    /// There is nobody to talk to.
+    Gone,
+}
+
+impl Connection<'_> {
+    fn run<H>(mut self, handler: &H)
+    where
+        H: Fn(&Request) -> Response,
+    {
+        let mut received = Vec::new();
+        loop {
+            match self.exchange(&mut received, handler) {
+                Ok(Next::Again) => {}
+                Ok(Next::Over) => return self.linger(),
+                Ok(Next::Gone) | Err(_) => return,
+            }
+        }
+    }
+
+    /// One request and its answer. An error is the connection's, and its end.
+    fn exchange<H>(&mut self, received: &mut Vec<u8>, handler: &H) -> io::Result<Next>
+    where
+        H: Fn(&Request) -> Response,
+    {
+        let deadline = Instant::now() + limits::ADMIN_TIMEOUT;
+        let (request, used) = loop {
+            match Request::parse(received) {
+                Ok(Parsed::Whole(request, used)) => break (request, used),
+                Ok(Parsed::Partial) => {}
+                Err(bad) => {
+                    self.answer(bad.response(), Method::Get, false)?;
+                    return Ok(Next::Over);
+                }
+            }
+            let mut chunk = [0; 2048];
+            match self.stream.read_until(&mut chunk, deadline) {
+                Ok(0) => return Ok(Next::Gone),
+                Ok(n) => received.extend_from_slice(&chunk[..n]),
+                Err(error) if error.kind() == io::ErrorKind::TimedOut && !received.is_empty() => {
+                    let late = Response::text(408, "the request took too long\n");
+                    self.answer(late, Method::Get, false)?;
+                    return Ok(Next::Over);
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        received.drain(..used);
+
+        let response = catch_unwind(AssertUnwindSafe(|| handler(&request)))
+            .unwrap_or_else(|_| Response::text(500, "a fault in adit; see its log\n"));
+        let keep_alive = request.keep_alive && self.shared.is_roomy();
+        self.answer(response, request.method, keep_alive)?;
+        Ok(if keep_alive { Next::Again } else { Next::Over })
+    }
+
+    fn answer(&mut self, response: Response, method: Method, keep_alive: bool) -> io::Result<()> {
+        self.stream.set_write_timeout(limits::ADMIN_TIMEOUT)?;
+        let mut head = response.head(keep_alive);
+        if method == Method::Head {
+            return self.stream.write_all(&head);
+        }
+        match response.into_body() {
+            // One segment for what fits into one.
+            Body::Bytes(bytes) => {
+                head.extend_from_slice(&bytes);
+                self.stream.write_all(&head)
+            }
+            Body::Stream { length, reader } => {
+                self.stream.write_all(&head)?;
+                self.stream.set_write_timeout(limits::HTTP_STREAM_TIMEOUT)?;
+                copy_exactly(reader, &mut self.stream, length)
+            }
+        }
+    }
+
+    /// Closes so that the answer is not lost: a socket closed with unread bytes
+    /// would reset the connection (RFC 9112, section 9.6).
+    fn linger(mut self) {
+        if self.stream.shutdown(Shutdown::Write).is_err() {
+            return;
+        }
+        let deadline = Instant::now() + LINGER;
+        let mut sink = [0; 4096];
+        for _ in 0..LINGER_READS {
+            if !matches!(self.stream.read_until(&mut sink, deadline), Ok(n) if n > 0) {
+                return;
+            }
+        }
+    }
+}
+
+/// How long, and for how many reads, a closing connection hears the client out.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_READS: usize = 64;
+
+fn copy_exactly(mut reader: impl Read, stream: &mut Stream, length: u64) -> io::Result<()> {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut left = length;
+    while left > 0 {
+        let most = buffer
+            .len()
+            .min(usize::try_from(left).unwrap_or(usize::MAX));
+        let n = reader.read(&mut buffer[..most])?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        stream.write_all(&buffer[..n])?;
+        left -= n as u64;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::super::client;
+    use super::*;
+    use crate::config::Address;
+
+    fn echo_path(request: &Request) -> Response {
+        match request.path.as_str() {
+            "/panic" => panic!("on purpose"),
+            "/gone" => Response::not_found(),
+            "/stream" => Response::new(
+                200,
+                "application/octet-stream",
+                Body::Stream {
+                    length: 300_000,
+                    reader: Box::new(io::repeat(b'x')),
+                },
+            ),
+            "/short" => Response::new(
+                200,
+                "application/octet-stream",
+                Body::Stream {
+                    length: 300_000,
+                    reader: Box::new(io::empty()),
+                },
+            ),
+            path => Response::text(200, format!("{} {path}", request.method.as_str())),
+        }
+    }
+
+    fn tcp() -> (Running, Address) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+        let running = serve(listener, "test", echo_path).expect("a thread");
+        let address = running.local_addr().expect("bound").to_string();
+        (running, address.parse().expect("an address"))
+    }
+
+    fn connect(address: &Address) -> TcpStream {
+        let stream = TcpStream::connect(address.to_string()).expect("connect");
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .expect("a socket");
+        stream
+    }
+
+    fn talk(address: &Address, bytes: &[u8]) -> String {
+        let mut stream = connect(address);
+        stream.write_all(bytes).expect("written");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("an answer");
+        answer
+    }
+
+    const TIMEOUT: Duration = Duration::from_secs(20);
+
+    #[test]
+    fn client_and_server_meet_over_tcp() {
+        let (_running, address) = tcp();
+        let answer = client::get(&address, "/x?y=1", TIMEOUT).expect("an answer");
+        assert_eq!(
+            (answer.status, answer.body.as_slice()),
+            (200, &b"GET /x"[..])
+        );
+        let answer = client::send(&address, Method::Post, "/x", TIMEOUT).expect("an answer");
+        assert_eq!(answer.body, b"POST /x");
+        let answer = client::get(&address, "/gone", TIMEOUT).expect("an answer");
+        assert_eq!(answer.status, 404);
+        let answer = client::get(&address, "/stream", TIMEOUT).expect("an answer");
+        assert_eq!(answer.body, vec![b'x'; 300_000]);
+    }
+
+    #[test]
+    fn client_and_server_meet_over_unix_and_leave_no_path() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("s");
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let running = serve(listener, "test", echo_path)
+            .expect("a thread")
+            .unlink_at_end(&path);
+        let address = Address::Unix(path.clone());
+        let answer = client::get(&address, "/x", TIMEOUT).expect("an answer");
+        assert_eq!(answer.body, b"GET /x");
+        drop(running);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_stream_cut_short_is_an_error_at_the_client() {
+        let (_running, address) = tcp();
+        let error = client::get(&address, "/short", TIMEOUT).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{error}");
+    }
+
+    #[test]
+    fn requests_follow_one_another_on_one_connection() {
+        let (_running, address) = tcp();
+        let answer = talk(
+            &address,
+            b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        );
+        let a = answer.find("GET /a").expect("the first answer");
+        let b = answer.find("GET /b").expect("the second answer");
+        assert!(a < b);
+        assert_eq!(answer.matches("Connection: close").count(), 1);
+    }
+
+    #[test]
+    fn head_has_no_body_and_a_length() {
+        let (_running, address) = tcp();
+        let answer = talk(
+            &address,
+            b"HEAD /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        );
+        assert!(answer.contains("Content-Length: 7\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\n"), "{answer}");
+    }
+
+    #[test]
+    fn hostile_bytes_are_answered_and_the_server_goes_on() {
+        let (_running, address) = tcp();
+        // More than was read when the answer is made: it must still arrive.
+        let long = [&b"GET /"[..], &[b'x'; 60_000]].concat();
+        for (bytes, status) in [
+            (&b"\x16\x03\x01\x02\0\x01\0\x01"[..], "HTTP/1.1 400 "),
+            (b"PUT / HTTP/1.1\r\nHost: a\r\n\r\n", "HTTP/1.1 405 "),
+            (
+                b"GET /panic HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+                "HTTP/1.1 500 ",
+            ),
+            (&long, "HTTP/1.1 431 "),
+        ] {
+            let answer = talk(&address, bytes);
+            assert!(answer.starts_with(status), "{answer}");
+        }
+        drop(connect(&address));
+        let answer = client::get(&address, "/x", TIMEOUT).expect("an answer");
+        assert_eq!(answer.status, 200);
+    }
+
+    #[test]
+    fn more_connections_than_are_served_wait_their_turn() {
+        let (_running, address) = tcp();
+        let streams: Vec<_> = (0..limits::ADMIN_CONNECTIONS_MAX + 20)
+            .map(|_| connect(&address))
+            .collect();
+        for mut stream in streams {
+            stream
+                .write_all(b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+                .expect("written");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("an answer");
+            assert!(answer.ends_with("GET /x"), "{answer}");
+        }
+    }
+
+    #[test]
+    fn dropping_cuts_idle_connections_and_joins() {
+        let (running, address) = tcp();
+        let mut idle = connect(&address);
+        idle.write_all(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n")
+            .expect("written");
+        let mut first = [0; 16];
+        idle.read_exact(&mut first).expect("an answer");
+        let told = Instant::now();
+        drop(running);
+        assert!(
+            told.elapsed() < limits::ADMIN_TIMEOUT,
+            "it waited for the idle one"
+        );
+        let mut rest = Vec::new();
+        idle.read_to_end(&mut rest).expect("the end, in order");
+        assert!(TcpStream::connect(address.to_string()).is_err());
+    }
+}

@@ -1,0 +1,352 @@
+//! The command line from outside: what it says, where, and its exit codes.
+
+use std::io::Write;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// How one run of the program ended.
+struct Run {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+/// Runs the program in an environment that has nothing of the tester's own.
+fn adit_in(folder: &Path, words: &[&str]) -> Run {
+    let output: Output = Command::new(env!("CARGO_BIN_EXE_adit"))
+        .args(words)
+        .env_clear()
+        .env("HOME", folder)
+        .env("XDG_RUNTIME_DIR", folder)
+        .env("TMPDIR", folder)
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program runs");
+    Run {
+        code: output.status.code(),
+        out: String::from_utf8(output.stdout).expect("text"),
+        err: String::from_utf8(output.stderr).expect("text"),
+    }
+}
+
+fn adit(words: &[&str]) -> Run {
+    let folder = tempfile::tempdir().expect("a folder");
+    adit_in(folder.path(), words)
+}
+
+/// Exit code 2, nothing on standard output, every part on standard error.
+fn assert_usage(words: &[&str], parts: &[&str]) {
+    let run = adit(words);
+    assert_eq!(run.code, Some(2), "{words:?}: {}", run.err);
+    assert_eq!(run.out, "", "{words:?}");
+    // clap breaks lines where it likes.
+    let err = run.err.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in parts {
+        assert!(err.contains(part), "{words:?}: {part} not in: {err}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_named_with_what_to_write() {
+    assert_usage(
+        &["--listen", "*:8443"],
+        &[
+            "--listen needs",
+            "--backend ADDR",
+            "--cert FILE",
+            "--key FILE",
+        ],
+    );
+    assert_usage(
+        &["--listen", "*:8443", "--backend", "localhost:80"],
+        &["--listen needs --cert FILE"],
+    );
+    assert_usage(&["--cert", "c.pem"], &["--cert needs --listen ADDR"]);
+    assert_usage(&["--key", "k.pem"], &["--key needs --listen ADDR"]);
+    assert_usage(
+        &["run"],
+        &["nothing to serve", "--config FILE", "demonstration"],
+    );
+    assert_usage(&["check"], &["nothing to serve"]);
+    assert_usage(&["--test"], &["nothing to serve"]);
+    assert_usage(&["convert"], &["<FILE>"]);
+}
+
+#[test]
+fn what_does_not_go_together_is_refused() {
+    for (flag, value) in [
+        ("--listen", "*:1"),
+        ("--backend", "b:1"),
+        ("--cert", "c"),
+        ("--key", "k"),
+    ] {
+        assert_usage(
+            &["--config", "x.ron", flag, value],
+            &[&format!("{flag} cannot be used with --config"), "x.ron"],
+        );
+    }
+    assert_usage(
+        &["stats", "--pid", "1", "--admin", "/x"],
+        &["cannot be used with"],
+    );
+    assert_usage(&["--syslog", "stats"], &["stats"]);
+}
+
+#[test]
+fn a_bad_value_is_shown_with_its_remedy() {
+    let whole = ["--backend", "b:1", "--cert", "c"];
+    let listen = |address: &'static str| [&["--listen", address], &whole[..]].concat();
+    assert_usage(&listen("8443"), &["has no port", "HOST:PORT"]);
+    assert_usage(&listen("::1:443"), &["[::1]:443"]);
+    assert_usage(
+        &["-l", "*:1", "-b", "*:1", "--cert", "c"],
+        &["no place to connect to"],
+    );
+    assert_usage(&["-l", "*:1", "-b", "b:0", "--cert", "c"], &["port 0"]);
+    assert_usage(&["--shards", "0"], &["from 1 to 1024, or auto"]);
+    assert_usage(&["--shards", "many"], &["from 1 to 1024, or auto"]);
+    assert_usage(&["--cpus", "0-"], &["0-3,8"]);
+    assert_usage(&["--log-level", "loud"], &["error, warn, info"]);
+    assert_usage(&["--drain-timeout", "30"], &["30s"]);
+    assert_usage(&["stats", "--watch", "0"], &["from 0.1"]);
+    assert_usage(&["--lisen", "*:1"], &["--listen"]);
+    assert_usage(&["serve"], &["serve"]);
+    assert_usage(&["completions", "csh"], &["bash", "zsh", "fish"]);
+}
+
+#[test]
+fn a_configuration_that_is_not_there_is_a_configuration_error() {
+    for words in [
+        &["-c", "/nonexistent/adit.ron"][..],
+        &["run", "-c", "/nonexistent/adit.ron"],
+        &["check", "-c", "/nonexistent/adit.ron"],
+        &["--test", "-c", "/nonexistent/adit.ron"],
+        &["convert", "/nonexistent/adit.ron"],
+    ] {
+        assert_usage(words, &["/nonexistent/adit.ron"]);
+    }
+}
+
+#[test]
+fn check_reports_in_json_what_is_wrong() {
+    let run = adit(&["check", "--json", "-c", "/nonexistent/adit.ron"]);
+    assert_eq!(run.code, Some(2));
+    let report: serde_json::Value = serde_json::from_str(&run.out).expect("JSON");
+    assert_eq!(report["ok"], false);
+    let error = report["error"].as_str().expect("an error");
+    assert!(error.contains("/nonexistent/adit.ron"), "{error}");
+}
+
+#[test]
+fn check_names_a_certificate_that_is_not_there() {
+    let words = [
+        "check",
+        "-l",
+        "*:443",
+        "-b",
+        "app:80",
+        "--cert",
+        "/nonexistent/c.pem",
+    ];
+    let run = adit(&words);
+    assert_eq!(run.code, Some(2), "{}", run.err);
+    for part in ["listener *:443", "app:80", "ERROR", "/nonexistent/c.pem"] {
+        assert!(run.out.contains(part), "{part} not in:\n{}", run.out);
+    }
+}
+
+#[test]
+fn help_and_version_end_well() {
+    let help = adit(&["--help"]);
+    assert_eq!((help.code, help.err.as_str()), (Some(0), ""));
+    for part in [
+        "run",
+        "check",
+        "stats",
+        "convert",
+        "completions",
+        "man",
+        "--config",
+        "--listen",
+        "--backend",
+        "--cert",
+        "--key",
+        "--shards",
+        "--cpus",
+        "--log-level",
+        "--syslog",
+        "--admin",
+        "--drain-timeout",
+        "--test",
+        "Exit codes:\n  0  success",
+        "\n  1  runtime failure",
+        "\n  2  usage",
+        "[v6]:PORT",
+        "demonstration",
+    ] {
+        assert!(help.out.contains(part), "{part} not in:\n{}", help.out);
+    }
+    let version = adit(&["--version"]);
+    assert_eq!(version.code, Some(0));
+    assert_eq!(version.out, format!("adit {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn completions_are_for_the_shell_asked_for() {
+    for (shell, mark) in [
+        ("bash", "complete -F"),
+        ("zsh", "#compdef adit"),
+        ("fish", "complete -c adit"),
+    ] {
+        let run = adit(&["completions", shell]);
+        assert_eq!(run.code, Some(0), "{}", run.err);
+        assert!(run.out.contains(mark), "{shell}");
+        assert!(run.out.contains("drain-timeout"), "{shell}");
+    }
+}
+
+#[test]
+fn bash_accepts_its_completions() {
+    let script = adit(&["completions", "bash"]).out;
+    let Ok(mut bash) = Command::new("bash").arg("-n").stdin(Stdio::piped()).spawn() else {
+        // There is no bash to ask here.
+        return;
+    };
+    let mut input = bash.stdin.take().expect("piped");
+    input.write_all(script.as_bytes()).expect("written");
+    drop(input);
+    assert!(bash.wait().expect("ended").success());
+}
+
+#[test]
+fn the_manual_page_has_its_sections() {
+    let run = adit(&["man"]);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    for section in [
+        "NAME",
+        "SYNOPSIS",
+        "DESCRIPTION",
+        "OPTIONS",
+        "COMMANDS",
+        "\"EXIT STATUS\"",
+        "SIGNALS",
+        "FILES",
+        "ENVIRONMENT",
+        "EXAMPLES",
+    ] {
+        assert!(
+            run.out.contains(&format!(".SH {section}\n")),
+            "{section} not in:\n{}",
+            run.out
+        );
+    }
+    for part in [
+        "SIGHUP",
+        "admin\\-PID.sock",
+        "adit convert",
+        "\\-\\-watch",
+        "\\-\\-drain\\-timeout",
+    ] {
+        assert!(run.out.contains(part), "{part} not in:\n{}", run.out);
+    }
+}
+
+#[test]
+fn stats_without_a_server_says_where_it_looked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let socket = folder.path().join("none.sock");
+    let socket = socket.to_str().expect("text");
+    for words in [
+        &["stats", "--pid", "4194305"][..],
+        &["stats", "--admin", socket],
+    ] {
+        let run = adit_in(folder.path(), words);
+        assert_eq!(run.code, Some(1), "{words:?}: {}", run.err);
+        let place = folder.path().to_str().expect("text");
+        assert!(run.err.contains(place), "{words:?}: {}", run.err);
+        assert_eq!(run.out, "");
+    }
+}
+
+#[test]
+fn stats_refuses_an_answer_that_it_does_not_understand() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("odd.sock");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    let _odd = adit::http::serve(listener, "odd", |_| {
+        adit::http::Response::text(200, "{\"version\": 1}")
+    })
+    .expect("a thread");
+    let run = adit_in(
+        folder.path(),
+        &["stats", "--admin", path.to_str().expect("text")],
+    );
+    assert_eq!(run.code, Some(1), "{}", run.err);
+    assert!(run.err.contains("does not understand"), "{}", run.err);
+}
+
+#[test]
+fn stats_shows_what_the_socket_gives() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("x.sock");
+    let listener = UnixListener::bind(&path).expect("a socket");
+    let _server = adit::http::serve(listener, "stats", |request| {
+        assert_eq!(request.path, "/stats");
+        adit::http::Response::json(&serde_json::json!({
+            "version": "0.1.0", "pid": 77, "started_unix_seconds": 1, "uptime_seconds": 61.0,
+            "state": "serving", "reloads": 0, "reloads_failed": 0, "log_lines_dropped": 0,
+            "listeners": [{"name": "*:443", "address": "*:443", "service": "app:80"}],
+            "total": totals(2), "silent_shards": [3],
+            "shards": [shard(0), shard(1)],
+        }))
+    })
+    .expect("a thread");
+    let socket = path.to_str().expect("text");
+    let run = adit_in(folder.path(), &["stats", "--admin", socket]);
+    assert_eq!(run.code, Some(0), "{}", run.err);
+    for part in [
+        "pid 77  serving  up 1 min 1 s",
+        "*:443 → app:80",
+        "2,000",
+        "50 %",
+        "relay/client/eof",
+        "shard 3 did not answer",
+    ] {
+        assert!(run.out.contains(part), "{part} not in:\n{}", run.out);
+    }
+    let run = adit_in(folder.path(), &["stats", "--json", "--admin", socket]);
+    let json: serde_json::Value = serde_json::from_str(&run.out).expect("JSON");
+    assert_eq!(json["total"]["closed"][0]["cause"], "eof");
+}
+
+fn totals(scale: u64) -> serde_json::Value {
+    serde_json::json!({
+        "accepted": 1000 * scale, "tunnels_open": scale, "handshakes_in_progress": 0,
+        "handshakes": 900 * scale, "handshakes_resumed": 450 * scale, "bytes_up": 5, "bytes_down": 6,
+        "accept_pauses": 0, "panics": 0,
+        "closed": [{"phase": "relay", "side": "client", "cause": "eof", "count": 9}],
+    })
+}
+
+fn shard(number: usize) -> serde_json::Value {
+    let mut shard = totals(1);
+    shard["shard"] = number.into();
+    shard["cpu"] = number.into();
+    shard["answer_micros"] = 120.into();
+    shard
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_failure() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_adit"))
+        .args(["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("ended");
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.stderr, b"");
+}
