@@ -24,7 +24,7 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Config(error) => write!(f, "{error:?}"),
+            Self::Config(error) => error.fmt(f),
             Self::Identity(text) | Self::System(text) => f.write_str(text),
             Self::Stopped => f.write_str("the server is not running"),
         }

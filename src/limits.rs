@@ -43,6 +43,9 @@ pub const SHARD_DESCRIPTORS: u64 = 4;
 /// File descriptors of a tunnel: the client's and the backend's.
 pub const TUNNEL_DESCRIPTORS: u64 = 2;
 
+/// Tunnels for which descriptors ought to suffice; with fewer, the start warns.
+pub const TUNNELS_EXPECTED: usize = 1000;
+
 /// File descriptors of the process beside its shards and tunnels: standard
 /// streams, log, admin endpoint and its clients, name resolution.
 pub const DESCRIPTORS_RESERVE: u64 = 128;

@@ -7,7 +7,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::backend::Resolver;
-use crate::config::{Address, Config};
+use crate::config::{Address, Config, format_cpu_list};
 use crate::control;
 use crate::error::Error;
 use crate::limits;
@@ -17,7 +17,8 @@ use crate::plan::Plan;
 use crate::runtime;
 use crate::shard::{self, Door, Shard};
 use crate::sys::socket::{self, Bound, SocketFile};
-use crate::sys::cpu;
+use crate::sys::preflight::{self, Needs, Severity};
+use crate::sys::{cpu, rlimit};
 use crate::tls::TicketKeys;
 
 /// A front door: checked and bound, not yet serving.
@@ -93,6 +94,7 @@ impl Server {
     pub fn new(config: Config) -> Result<Self, Error> {
         let placement = placement(&config)?;
         let plan = Arc::new(Plan::new(config)?);
+        check_machine(&plan.config, placement.len())?;
         let addresses = plan.config.listeners.iter().map(|l| (&l.address, l.backlog));
         let groups = socket::bind_all(addresses, placement.len())
             .map_err(|error| Error::System(error.to_string()))?;
@@ -361,6 +363,25 @@ impl Live {
     }
 }
 
+/// Raises what may be raised, and looks for what the machine would refuse.
+fn check_machine(config: &Config, shards: usize) -> Result<(), Error> {
+    // Where they cannot be raised, the check says whether that matters.
+    let _ = rlimit::raise_nofile();
+    let _ = rlimit::raise_memlock();
+    let report = preflight::check(&Needs::of(config, shards));
+    if !report.can_start() {
+        let errors: Vec<String> = report.errors().map(ToString::to_string).collect();
+        return Err(Error::System(errors.join("\n")));
+    }
+    for finding in &report.findings {
+        match finding.severity {
+            Severity::Error | Severity::Warning => log::warn!("{}; {}", finding.what, finding.fix),
+            Severity::Info => log::debug!("{}; {}", finding.what, finding.fix),
+        }
+    }
+    Ok(())
+}
+
 /// The CPU of each shard, if it is pinned to one.
 fn placement(config: &Config) -> Result<Vec<Option<usize>>, Error> {
     let allowed = cpu::allowed()
@@ -370,7 +391,7 @@ fn placement(config: &Config) -> Result<Vec<Option<usize>>, Error> {
         return Err(Error::System(format!(
             "CPU {outside} is not among those that this process may use, {}; name others, or \
              change its affinity (taskset, systemd's CPUAffinity=, a container's cpuset)",
-            cpu::format_list(&allowed)
+            format_cpu_list(&allowed)
         )));
     }
     let cpus = named.unwrap_or(&allowed);

@@ -6,13 +6,12 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use adit::config::Address;
+use adit::config::{Address, parse_cpu_list};
 use adit::limits;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use log::LevelFilter;
 
 use super::Exit;
-use super::seams;
 
 /// What the program does when it is told nothing.
 pub(crate) const DEMONSTRATION: &str = "\
@@ -107,7 +106,7 @@ pub(crate) struct OverrideArgs {
     #[arg(long, value_name = "N|auto", value_parser = parse_shards)]
     pub(crate) shards: Option<ShardsArg>,
     /// The CPUs to run on, such as 0-3,8
-    #[arg(long, value_name = "LIST", value_parser = seams::parse_cpus)]
+    #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
     pub(crate) cpus: Option<CpusArg>,
     /// The least severe log lines to write
     #[arg(long, value_name = "LEVEL", value_enum)]
@@ -211,6 +210,10 @@ pub(crate) enum ProgramArg {
     Tunnel,
     /// hitch (hitch.conf)
     Hitch,
+}
+
+fn parse_cpus(text: &str) -> Result<CpusArg, String> {
+    parse_cpu_list(text).map(CpusArg)
 }
 
 fn parse_shards(text: &str) -> Result<ShardsArg, String> {

@@ -7,11 +7,12 @@ use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use adit::config::{Address, Config, Listener};
+use adit::sys::preflight::{self, Finding, Needs, Severity};
+use adit::tls::{CertificateInfo, Identity};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::plan::{Format, RunPlan};
-use super::seams::{self, Finding, IdentityFacts, Severity};
 use super::{output, run};
 
 pub(crate) fn run(plan: &RunPlan, format: Format) -> Result<Exit, Failure> {
@@ -59,7 +60,7 @@ struct ListenerReport {
 struct Certificate {
     file: String,
     #[serde(flatten)]
-    facts: IdentityFacts,
+    facts: CertificateInfo,
     days_left: i64,
 }
 
@@ -70,12 +71,13 @@ impl Report {
             .iter()
             .map(|listener| ListenerReport::new(config, listener, now))
             .collect();
+        let shards = run::shard_count(config);
         let mut report = Self {
             ok: false,
             error: None,
-            shards: run::shard_count(config),
+            shards,
             listeners,
-            machine: seams::preflight(config),
+            machine: preflight::check(&Needs::of(config, shards)).findings,
         };
         report.ok = report.exit() == Exit::Clean;
         report
@@ -117,6 +119,7 @@ impl Report {
         }
         for finding in &self.machine {
             let label = match finding.severity {
+                Severity::Info => "note",
                 Severity::Warning => "warning",
                 Severity::Error => "ERROR",
             };
@@ -140,9 +143,12 @@ impl ListenerReport {
     fn new(config: &Config, listener: &Listener, now: SystemTime) -> Self {
         // Config holds no index without a service.
         let service = &config.services[listener.service];
-        let (certificate, error) = match seams::identity(&listener.tls.cert, &listener.tls.key) {
-            Ok(facts) => (Some(Certificate::new(listener, facts, now)), None),
-            Err(error) => (None, Some(error)),
+        let (certificate, error) = match Identity::load(&listener.tls, now) {
+            Ok(identity) => {
+                let facts = identity.info().clone();
+                (Some(Certificate::new(listener, facts, now)), None)
+            }
+            Err(error) => (None, Some(error.to_string())),
         };
         Self {
             name: listener.name.clone(),
@@ -189,7 +195,7 @@ impl ListenerReport {
 }
 
 impl Certificate {
-    fn new(listener: &Listener, facts: IdentityFacts, now: SystemTime) -> Self {
+    fn new(listener: &Listener, facts: CertificateInfo, now: SystemTime) -> Self {
         let days_left = match facts.not_after.duration_since(now) {
             Ok(left) => i64::try_from(left.as_secs() / 86_400).unwrap_or(i64::MAX),
             Err(late) => -i64::try_from(late.duration().as_secs() / 86_400 + 1).unwrap_or(i64::MAX),
@@ -235,10 +241,12 @@ mod tests {
         let backend: Address = "app:80".parse().expect("an address");
         let config = Config::single(address, ServerTls::new("c.pem", "k.pem"), backend);
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        let facts = IdentityFacts {
+        let facts = CertificateInfo {
             names: vec!["example.org".into(), "*.example.org".into()],
             issuer: "Example CA".into(),
             key_type: "ECDSA P-256".into(),
+            not_before: now,
+            chain_length: 1,
             not_after: now + Duration::from_secs(days.unsigned_abs() * 86_400 + 3600),
             warnings: vec!["k.pem can be read by everybody; run chmod 600 k.pem".into()],
         };

@@ -1,10 +1,11 @@
 //! `adit convert`: the RON on standard output, remarks on standard error.
 
+use adit::config::convert::{self, Source};
 use adit::limits;
 
-use super::args::ConvertArgs;
+use super::args::{ConvertArgs, ProgramArg};
 use super::exit::{Exit, Failure};
-use super::{output, seams};
+use super::output;
 
 pub(crate) fn run(plan: &ConvertArgs) -> Result<Exit, Failure> {
     let shown = plan.file.display();
@@ -25,9 +26,18 @@ pub(crate) fn run(plan: &ConvertArgs) -> Result<Exit, Failure> {
             "not UTF-8 at byte {good}; convert the file's encoding first"
         ))
     })?;
-    let converted = seams::convert(&text, &shown.to_string(), plan.from)?;
+    let name = shown.to_string();
+    let source = match plan.from {
+        Some(ProgramArg::Tunnel) => Source::Tunnel,
+        Some(ProgramArg::Hitch) => Source::Hitch,
+        None => convert::detect(&name, &text).ok_or_else(|| {
+            wrong(&"whose configuration this is cannot be told; say so with --from tunnel or --from hitch")
+        })?,
+    };
+    let converted = convert::convert(&text, &name, source)
+        .map_err(|error| Failure::usage(error.to_string()))?;
     for note in &converted.notes {
-        output::note(note);
+        output::note(&note.to_string());
     }
     output::print(&converted.ron)?;
     Ok(Exit::Clean)

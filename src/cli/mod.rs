@@ -13,7 +13,6 @@ mod human;
 mod output;
 mod plan;
 mod run;
-mod seams;
 mod stats;
 
 use std::ffi::OsString;

@@ -15,7 +15,6 @@ use super::args::{
     StatsArgs,
 };
 use super::exit::Failure;
-use super::seams;
 
 /// One thing to do.
 #[derive(Debug)]
@@ -122,7 +121,8 @@ impl RunPlan {
     /// The configuration as it stands at this moment.
     pub(crate) fn config(&self) -> Result<Config, Failure> {
         let mut config = match &self.source {
-            Source::File(path) => seams::read_config(path)?,
+            Source::File(path) => Config::from_file(path)
+                .map_err(|error| Failure::usage(error.to_string()))?,
             Source::Flags {
                 listen,
                 backend,

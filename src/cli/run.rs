@@ -10,17 +10,18 @@ use std::thread;
 
 use adit::config::{Admin, LogSink};
 use adit::control::admin::{self, Orders};
-use adit::{Config, Handle, Outcome, Server};
+use adit::logging::{self, Guard};
+use adit::sys::cpu;
+use adit::{Config, Handle, Outcome, Server, notice};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
 use super::exit::{Exit, Failure};
 use super::plan::RunPlan;
-use super::seams::{self, LogGuard, NOTICE};
 
 pub(crate) fn run(plan: RunPlan) -> Result<Exit, Failure> {
     let config = plan.config()?;
-    let log = Arc::new(seams::install_logging(&config.log)?);
+    let log = Arc::new(logging::install(&config.log)?);
     let syslog = config.log.sink != LogSink::Stderr;
     let done = start(plan, config, &log);
     if let Err(failure) = &done
@@ -32,7 +33,7 @@ pub(crate) fn run(plan: RunPlan) -> Result<Exit, Failure> {
     done
 }
 
-fn start(plan: RunPlan, config: Config, log: &Arc<LogGuard>) -> Result<Exit, Failure> {
+fn start(plan: RunPlan, config: Config, log: &Arc<Guard>) -> Result<Exit, Failure> {
     // Before anything is bound: from here on a signal is an order.
     let signals = Steering::signals()?;
     let admin = config.admin.clone();
@@ -69,7 +70,7 @@ where
     let _steering = Steering::start(signals, handle, reload)?;
     match server.serve_forever()? {
         Outcome::Drained => {
-            log::info!(target: NOTICE, "stopped; every tunnel had ended");
+            notice!("stopped; every tunnel had ended");
             Ok(Exit::Clean)
         }
         Outcome::Cut(tunnels) => {
@@ -83,9 +84,7 @@ where
 pub(crate) fn announce(server: &Server, shards: usize) {
     let noun = if shards == 1 { "shard" } else { "shards" };
     for listener in server.listeners() {
-        log::info!(
-            target: NOTICE,
-            "listening on {} → {}, {shards} {noun}",
+        notice!("listening on {} → {}, {shards} {noun}",
             listener.address,
             listener.service
         );
@@ -97,7 +96,7 @@ pub(crate) fn shard_count(config: &Config) -> usize {
     match (config.shards.count, &config.shards.cpus) {
         (Some(count), _) => count.get(),
         (None, Some(cpus)) => cpus.len(),
-        (None, None) => seams::allowed_cpus(),
+        (None, None) => cpu::allowed().map_or(1, |cpus| cpus.len()),
     }
 }
 
@@ -105,7 +104,7 @@ pub(crate) fn shard_count(config: &Config) -> usize {
 fn reloader(
     plan: RunPlan,
     handle: Handle,
-    log: Arc<LogGuard>,
+    log: Arc<Guard>,
 ) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
     let one_at_a_time = Mutex::new(());
     move || {
@@ -121,7 +120,7 @@ fn reloader(
         match outcome {
             Ok(lines) => {
                 log.reconfigure(&lines);
-                log::info!(target: NOTICE, "reloaded: the new configuration is in use");
+                notice!("reloaded: the new configuration is in use");
                 Ok(())
             }
             Err(why) => {
@@ -199,9 +198,7 @@ fn obey(signals: &mut Signals, handle: &Handle, reloads: &SyncSender<()>) {
             },
             _ if !stopping => {
                 stopping = true;
-                log::info!(
-                    target: NOTICE,
-                    "{}: draining; once more stops at once",
+                notice!("{}: draining; once more stops at once",
                     if signal == SIGINT { "SIGINT" } else { "SIGTERM" }
                 );
                 handle.shutdown();

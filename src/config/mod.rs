@@ -11,6 +11,7 @@
 
 mod address;
 pub mod convert;
+mod cpu_list;
 mod error;
 mod file;
 mod position;
@@ -20,6 +21,7 @@ mod suggest;
 mod units;
 
 pub use address::{Address, AddressError, Host};
+pub use cpu_list::{format_cpu_list, parse_cpu_list};
 pub use error::ConfigError;
 
 use std::num::NonZeroUsize;

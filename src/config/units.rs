@@ -4,7 +4,6 @@
 //! has been read is valid, and what is not is refused with what to write
 //! instead.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -183,7 +182,7 @@ scalar! {
 
 scalar! {
     /// CPU numbers, in order.
-    CpuList(Vec<usize>) = |scalar: Scalar| cpu_list(&scalar.text("a list of CPUs in quotes, such as \"0-3,8\"")?)
+    CpuList(Vec<usize>) = |scalar: Scalar| super::parse_cpu_list(&scalar.text("a list of CPUs in quotes, such as \"0-3,8\"")?)
 }
 
 scalar! {
@@ -381,64 +380,9 @@ fn whole(scalar: &Scalar, min: usize, max: usize, expected: &str) -> Result<usiz
     }
 }
 
-/// `0-3,8`: the form of cpuset(7) and taskset(1), each CPU at most once.
-fn cpu_list(text: &str) -> Result<Vec<usize>, String> {
-    let number = |digits: &str| -> Result<usize, String> {
-        let digits = digits.trim();
-        let valid = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
-        match digits.parse() {
-            Ok(cpu) if valid && cpu <= limits::CPU_MAX => Ok(cpu),
-            _ => Err(format!(
-                "\"{}\" is no CPU; write numbers from 0 to {} and ranges, such as \"0-3,8\"",
-                clip(digits),
-                limits::CPU_MAX
-            )),
-        }
-    };
-    let mut cpus = Vec::new();
-    let mut seen = HashSet::new();
-    for part in text.split(',') {
-        let (first, last) = match part.split_once('-') {
-            Some((first, last)) => (number(first)?, number(last)?),
-            None => (number(part)?, number(part)?),
-        };
-        if first > last {
-            return Err(format!(
-                "the range {first}-{last} runs backwards; write {last}-{first}"
-            ));
-        }
-        for cpu in first..=last {
-            if !seen.insert(cpu) {
-                return Err(format!("CPU {cpu} is named twice; name each CPU once"));
-            }
-            cpus.push(cpu);
-        }
-    }
-    Ok(cpus)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cpu_lists_are_read_in_order_and_bad_ones_refused() {
-        assert_eq!(cpu_list("0-3,8"), Ok(vec![0, 1, 2, 3, 8]));
-        assert_eq!(cpu_list(" 5, 2 "), Ok(vec![5, 2]));
-        assert_eq!(cpu_list("4095").map(|cpus| cpus.len()), Ok(1));
-        for (text, hint) in [
-            ("", "is no CPU"),
-            ("1,,2", "is no CPU"),
-            ("+1", "is no CPU"),
-            ("4096", "is no CPU"),
-            ("99999999999999999999", "is no CPU"),
-            ("3-1", "write 1-3"),
-            ("0-3,2", "twice"),
-        ] {
-            let error = cpu_list(text).expect_err(text);
-            assert!(error.contains(hint), "{text}: {error}");
-        }
-    }
 
     #[test]
     fn sizes_are_shown_as_they_are_written() {

@@ -12,6 +12,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use serde::Serialize;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
 
@@ -27,7 +28,7 @@ pub struct Identity {
 }
 
 /// What there is to know of an identity's certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CertificateInfo {
     /// The names it is good for: its DNS names and addresses (RFC 5280,
     /// section 4.2.1.6), or its common name if it has none.
@@ -37,8 +38,10 @@ pub struct CertificateInfo {
     /// The kind of its public key, such as `ECDSA P-256` or `RSA 2048`.
     pub key_type: String,
     /// The moment it becomes good.
+    #[serde(skip)]
     pub not_before: SystemTime,
     /// The moment it ceases to be good.
+    #[serde(skip)]
     pub not_after: SystemTime,
     /// Certificates in the chain, the leaf included.
     pub chain_length: usize,

@@ -13,11 +13,11 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
 use adit::config::{Address, Config, Host, ServerTls};
-use adit::{Server, http};
+use adit::{Server, http, logging};
 
 use super::exit::{Exit, Failure};
 use super::plan::Overrides;
-use super::{output, run, seams};
+use super::{output, run};
 
 /// Where the demonstration listens.
 const PORT: u16 = 8443;
@@ -41,7 +41,7 @@ pub(crate) fn run(overrides: &Overrides) -> Result<Exit, Failure> {
     let shards = run::shard_count(&config);
     let admin = config.admin.clone();
 
-    let _log = seams::install_logging(&config.log)?;
+    let _log = logging::install(&config.log)?;
     let signals = run::Steering::signals()?;
     port_is_free()?;
     let server = Server::new(config)?;

@@ -13,6 +13,11 @@ pub use judge::judge;
 
 use std::fmt;
 
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::limits;
+
 /// What a server is going to need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Needs {
@@ -35,7 +40,7 @@ pub struct Report {
 }
 
 /// One matter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
@@ -46,7 +51,8 @@ pub struct Finding {
 }
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The server cannot start.
     Error,
@@ -54,6 +60,18 @@ pub enum Severity {
     Warning,
     /// Worth knowing.
     Info,
+}
+
+impl Needs {
+    /// What this configuration needs with that many shards.
+    pub fn of(config: &Config, shards: usize) -> Self {
+        Self {
+            shards,
+            listeners: config.listeners.len(),
+            backlog: config.listeners.iter().map(|l| l.backlog).max().unwrap_or(0),
+            tunnels: limits::TUNNELS_EXPECTED,
+        }
+    }
 }
 
 impl Report {

@@ -1,0 +1,102 @@
+//! Lists of CPUs as operators write them.
+
+use std::collections::HashSet;
+
+use crate::limits;
+
+/// Reads a list of CPUs in the form of cpuset(7) and taskset(1), such as
+/// `0-3,8`, each CPU at most once. The order is kept.
+///
+/// # Errors
+///
+/// A sentence that says what to write instead.
+pub fn parse_cpu_list(text: &str) -> Result<Vec<usize>, String> {
+    let number = |digits: &str| -> Result<usize, String> {
+        let digits = digits.trim();
+        let valid = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+        match digits.parse() {
+            Ok(cpu) if valid && cpu <= limits::CPU_MAX => Ok(cpu),
+            _ => Err(format!(
+                "\"{}\" is no CPU; write numbers from 0 to {} and ranges, such as \"0-3,8\"",
+                digits.chars().take(32).collect::<String>(),
+                limits::CPU_MAX
+            )),
+        }
+    };
+    let mut cpus = Vec::new();
+    let mut seen = HashSet::new();
+    for part in text.split(',') {
+        let (first, last) = match part.split_once('-') {
+            Some((first, last)) => (number(first)?, number(last)?),
+            None => (number(part)?, number(part)?),
+        };
+        if first > last {
+            return Err(format!(
+                "the range {first}-{last} runs backwards; write {last}-{first}"
+            ));
+        }
+        for cpu in first..=last {
+            if !seen.insert(cpu) {
+                return Err(format!("CPU {cpu} is named twice; name each CPU once"));
+            }
+            cpus.push(cpu);
+        }
+    }
+    Ok(cpus)
+}
+
+/// Writes a list of CPUs so that [`parse_cpu_list`] reads the same.
+pub fn format_cpu_list(cpus: &[usize]) -> String {
+    let mut text = String::new();
+    let mut rest = cpus;
+    while let [first, ..] = rest {
+        let run = rest
+            .iter()
+            .enumerate()
+            .take_while(|&(i, &cpu)| cpu == first + i)
+            .count();
+        if !text.is_empty() {
+            text.push(',');
+        }
+        text.push_str(&first.to_string());
+        if run > 1 {
+            // Two neighbours read better apart than as a range.
+            text.push(if run == 2 { ',' } else { '-' });
+            text.push_str(&(first + run - 1).to_string());
+        }
+        rest = &rest[run..];
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cpu_lists_are_read_in_order_and_bad_ones_refused() {
+        assert_eq!(parse_cpu_list("0-3,8"), Ok(vec![0, 1, 2, 3, 8]));
+        assert_eq!(parse_cpu_list(" 5, 2 "), Ok(vec![5, 2]));
+        assert_eq!(parse_cpu_list("4095").map(|cpus| cpus.len()), Ok(1));
+        for (text, hint) in [
+            ("", "is no CPU"),
+            ("1,,2", "is no CPU"),
+            ("+1", "is no CPU"),
+            ("4096", "is no CPU"),
+            ("99999999999999999999", "is no CPU"),
+            ("3-1", "write 1-3"),
+            ("0-3,2", "twice"),
+        ] {
+            let error = parse_cpu_list(text).expect_err(text);
+            assert!(error.contains(hint), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_list_is_written_as_it_is_read() {
+        for text in ["0", "0-3,8", "8,0-2", "4,5"] {
+            assert_eq!(format_cpu_list(&parse_cpu_list(text).unwrap()), text);
+        }
+        assert_eq!(format_cpu_list(&[]), "");
+    }
+}
