@@ -175,6 +175,9 @@ pub const HTTP_STREAM_TIMEOUT: Duration = Duration::from_secs(600);
 /// The most bytes that the demonstration's backend sends in one answer.
 pub const DEMO_BYTES_MAX: u64 = 1 << 30;
 
+/// Tunnels that `adit check` wants descriptors for. Fewer is a warning.
+pub const CHECK_TUNNELS: usize = 1000;
+
 /// How long the demonstration's certificate is valid.
 pub const DEMO_CERTIFICATE_LIFETIME: Duration = Duration::from_secs(365 * 24 * 3600);
 

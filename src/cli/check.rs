@@ -70,12 +70,13 @@ impl Report {
             .iter()
             .map(|listener| ListenerReport::new(config, listener, now))
             .collect();
+        let shards = run::shard_count(config);
         let mut report = Self {
             ok: false,
             error: None,
-            shards: run::shard_count(config),
+            shards,
             listeners,
-            machine: seams::preflight(config),
+            machine: seams::preflight(config, shards),
         };
         report.ok = report.exit() == Exit::Clean;
         report
@@ -117,6 +118,7 @@ impl Report {
         }
         for finding in &self.machine {
             let label = match finding.severity {
+                Severity::Info => "note",
                 Severity::Warning => "warning",
                 Severity::Error => "ERROR",
             };
@@ -140,7 +142,7 @@ impl ListenerReport {
     fn new(config: &Config, listener: &Listener, now: SystemTime) -> Self {
         // Config holds no index without a service.
         let service = &config.services[listener.service];
-        let (certificate, error) = match seams::identity(&listener.tls.cert, &listener.tls.key) {
+        let (certificate, error) = match seams::identity(&listener.tls, now) {
             Ok(facts) => (Some(Certificate::new(listener, facts, now)), None),
             Err(error) => (None, Some(error)),
         };

@@ -125,7 +125,10 @@ fn reloader(
                 Ok(())
             }
             Err(why) => {
-                log::error!("not reloaded, the old configuration stays in use: {why}");
+                log::error!("not reloaded, the old configuration stays in use:");
+                for line in why.lines() {
+                    log::error!("{line}");
+                }
                 Err(why)
             }
         }

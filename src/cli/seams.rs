@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::SystemTime;
 
-use adit::{Config, config};
+use adit::Config;
+use adit::config::{self, ServerTls};
 use serde::Serialize;
 
 use super::args::{CpusArg, ProgramArg};
@@ -41,6 +42,8 @@ pub(crate) struct Finding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Severity {
+    #[allow(dead_code)]
+    Info,
     #[allow(dead_code)]
     Warning,
     Error,
@@ -105,13 +108,14 @@ pub(crate) fn allowed_cpus() -> usize {
     std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
-/// Seam: `tls::Identity::load(cert, key)`.
-pub(crate) fn identity(cert: &Path, _key: &Path) -> Result<IdentityFacts, String> {
-    std::fs::read(cert).map_err(|error| format!("{}: {error}", cert.display()))?;
-    Err(format!("{}: not examined", cert.display()))
+/// Seam: `tls::Identity::load(tls, now)`.
+pub(crate) fn identity(tls: &ServerTls, _now: SystemTime) -> Result<IdentityFacts, String> {
+    let cert = tls.cert.display();
+    std::fs::read(&tls.cert).map_err(|error| format!("{cert}: {error}"))?;
+    Err(format!("{cert}: not examined"))
 }
 
 /// Seam: `sys::preflight::check(&Needs)`.
-pub(crate) fn preflight(_config: &Config) -> Vec<Finding> {
+pub(crate) fn preflight(_config: &Config, _shards: usize) -> Vec<Finding> {
     Vec::new()
 }
