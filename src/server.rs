@@ -16,8 +16,8 @@ use crate::metrics::{ListenerStats, Stats};
 use crate::plan::Plan;
 use crate::runtime;
 use crate::shard::{self, Door, Shard};
-use crate::sys::socket::{self, Bound, SocketFile};
 use crate::sys::preflight::{self, Needs, Severity};
+use crate::sys::socket::{self, Bound, SocketFile};
 use crate::sys::{cpu, rlimit};
 use crate::tls::TicketKeys;
 
@@ -95,7 +95,11 @@ impl Server {
         let placement = placement(&config)?;
         let plan = Arc::new(Plan::new(config)?);
         check_machine(&plan.config, placement.len())?;
-        let addresses = plan.config.listeners.iter().map(|l| (&l.address, l.backlog));
+        let addresses = plan
+            .config
+            .listeners
+            .iter()
+            .map(|l| (&l.address, l.backlog));
         let groups = socket::bind_all(addresses, placement.len())
             .map_err(|error| Error::System(error.to_string()))?;
         let (entries, sockets) = open(&plan.config, groups, placement.len())?;
@@ -322,7 +326,10 @@ impl Change {
             sockets: (0..live.shards).map(|_| Vec::new()).collect(),
         };
         for listener in &config.listeners {
-            let known = live.entries.iter().find(|e| e.configured == listener.address);
+            let known = live
+                .entries
+                .iter()
+                .find(|e| e.configured == listener.address);
             let per_shard: Vec<Option<Vec<OwnedFd>>> = match known {
                 Some(entry) => {
                     change.listeners.push(ListenerStats {
@@ -332,8 +339,9 @@ impl Change {
                     (0..live.shards).map(|_| None).collect()
                 }
                 None => {
-                    let group = socket::bind_group(&listener.address, live.shards, listener.backlog)
-                        .map_err(|error| Error::System(error.to_string()))?;
+                    let group =
+                        socket::bind_group(&listener.address, live.shards, listener.backlog)
+                            .map_err(|error| Error::System(error.to_string()))?;
                     listen(&group)?;
                     let stats = describe(config, listener, &group);
                     change.listeners.push(stats.clone());
@@ -356,8 +364,12 @@ impl Change {
 
 impl Live {
     fn take_up(&mut self, config: Config, opened: Vec<Entry>) {
-        self.entries
-            .retain(|entry| config.listeners.iter().any(|l| l.address == entry.configured));
+        self.entries.retain(|entry| {
+            config
+                .listeners
+                .iter()
+                .any(|l| l.address == entry.configured)
+        });
         self.entries.extend(opened);
         self.config = config;
     }
@@ -387,7 +399,11 @@ fn placement(config: &Config) -> Result<Vec<Option<usize>>, Error> {
     let allowed = cpu::allowed()
         .map_err(|error| Error::System(format!("the CPUs cannot be listed: {error}")))?;
     let named = config.shards.cpus.as_deref();
-    if let Some(outside) = named.into_iter().flatten().find(|cpu| !allowed.contains(cpu)) {
+    if let Some(outside) = named
+        .into_iter()
+        .flatten()
+        .find(|cpu| !allowed.contains(cpu))
+    {
         return Err(Error::System(format!(
             "CPU {outside} is not among those that this process may use, {}; name others, or \
              change its affinity (taskset, systemd's CPUAffinity=, a container's cpuset)",
@@ -466,10 +482,7 @@ fn deal(group: Vec<Bound>, shards: usize) -> (Vec<SocketFile>, Vec<Vec<OwnedFd>>
 }
 
 /// Counts the shards ready, by the deadline. Gives back what else arrived.
-fn await_ready(
-    arriving: &flume::Receiver<Message>,
-    shards: usize,
-) -> Result<Vec<Message>, Error> {
+fn await_ready(arriving: &flume::Receiver<Message>, shards: usize) -> Result<Vec<Message>, Error> {
     let deadline = Instant::now() + limits::SHARD_START_TIMEOUT;
     let mut missing: Vec<usize> = (0..shards).collect();
     let mut early = Vec::new();
@@ -477,7 +490,9 @@ fn await_ready(
         match arriving.recv_deadline(deadline) {
             Ok(Message::Report(Report::Ready { shard })) => missing.retain(|m| *m != shard),
             Ok(Message::Report(Report::Failed { shard, cause })) => {
-                return Err(Error::System(format!("shard {shard} did not start: {cause}")));
+                return Err(Error::System(format!(
+                    "shard {shard} did not start: {cause}"
+                )));
             }
             Ok(other) => early.push(other),
             Err(_) => {

@@ -29,7 +29,10 @@ impl Tick {
         }
         // One more, since the present tick may be all but over.
         let steps = duration.as_nanos().div_ceil(TICK.as_nanos()) + 1;
-        Self(self.0.saturating_add(u64::try_from(steps).unwrap_or(u64::MAX)))
+        Self(
+            self.0
+                .saturating_add(u64::try_from(steps).unwrap_or(u64::MAX)),
+        )
     }
 }
 
@@ -120,7 +123,9 @@ impl Timers {
         }
         self.now.set(Tick(target));
         // After a long stall one turn of the wheel passes every slot.
-        let first = target.saturating_sub(WHEEL_SLOTS as u64 - 1).max(present + 1);
+        let first = target
+            .saturating_sub(WHEEL_SLOTS as u64 - 1)
+            .max(present + 1);
         for tick in first..=target {
             let slot = (tick % WHEEL_SLOTS as u64) as usize;
             let due = std::mem::take(&mut self.wheel.borrow_mut().slots[slot]);

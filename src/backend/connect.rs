@@ -61,10 +61,7 @@ pub(super) async fn connect(
     Err(error)
 }
 
-async fn connect_to(
-    peer: &Peer,
-    share: impl FnOnce() -> Duration,
-) -> Result<Socket, ConnectError> {
+async fn connect_to(peer: &Peer, share: impl FnOnce() -> Duration) -> Result<Socket, ConnectError> {
     let began = loop {
         match socket::connect_nonblocking(peer) {
             Ok(began) => break Ok(began),

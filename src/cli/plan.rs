@@ -121,8 +121,9 @@ impl RunPlan {
     /// The configuration as it stands at this moment.
     pub(crate) fn config(&self) -> Result<Config, Failure> {
         let mut config = match &self.source {
-            Source::File(path) => Config::from_file(path)
-                .map_err(|error| Failure::usage(error.to_string()))?,
+            Source::File(path) => {
+                Config::from_file(path).map_err(|error| Failure::usage(error.to_string()))?
+            }
             Source::Flags {
                 listen,
                 backend,

@@ -84,7 +84,8 @@ where
 pub(crate) fn announce(server: &Server, shards: usize) {
     let noun = if shards == 1 { "shard" } else { "shards" };
     for listener in server.listeners() {
-        notice!("listening on {} → {}, {shards} {noun}",
+        notice!(
+            "listening on {} → {}, {shards} {noun}",
             listener.address,
             listener.service
         );
@@ -124,7 +125,10 @@ fn reloader(
                 Ok(())
             }
             Err(why) => {
-                log::error!("not reloaded, the old configuration stays in use: {why}");
+                log::error!("not reloaded, the old configuration stays in use:");
+                for line in why.lines() {
+                    log::error!("{line}");
+                }
                 Err(why)
             }
         }
@@ -198,8 +202,13 @@ fn obey(signals: &mut Signals, handle: &Handle, reloads: &SyncSender<()>) {
             },
             _ if !stopping => {
                 stopping = true;
-                notice!("{}: draining; once more stops at once",
-                    if signal == SIGINT { "SIGINT" } else { "SIGTERM" }
+                notice!(
+                    "{}: draining; once more stops at once",
+                    if signal == SIGINT {
+                        "SIGINT"
+                    } else {
+                        "SIGTERM"
+                    }
                 );
                 handle.shutdown();
             }

@@ -118,7 +118,9 @@ enum Event {
 impl Control {
     async fn work(&mut self, arriving: &flume::Receiver<Message>) -> Result<Outcome, String> {
         loop {
-            let wait = self.next_deadline().saturating_duration_since(Instant::now());
+            let wait = self
+                .next_deadline()
+                .saturating_duration_since(Instant::now());
             let arrived = async { arriving.recv_async().await.map(Event::Message) };
             let time = async {
                 runtime::sleep(wait).await;

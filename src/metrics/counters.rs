@@ -81,7 +81,11 @@ impl Counters {
     pub(crate) fn cut(&self) -> u64 {
         let drained = |reason: &CloseReason| reason.cause == Cause::Drained;
         (0..CloseReason::COUNT)
-            .filter(|index| CloseReason::from_index(*index).as_ref().is_some_and(drained))
+            .filter(|index| {
+                CloseReason::from_index(*index)
+                    .as_ref()
+                    .is_some_and(drained)
+            })
             .map(|index| self.closes[index].get())
             .sum()
     }

@@ -129,7 +129,9 @@ impl Shard {
             let _ = left.try_send(());
         });
         let ticking = shard.clone();
-        shard.queues.spawn_control(async move { ticking.tick().await });
+        shard
+            .queues
+            .spawn_control(async move { ticking.tick().await });
         let _ = leaving.recv_async().await;
     }
 
@@ -141,7 +143,9 @@ impl Shard {
                 Order::Serve => self.commit(&mut prepared, 0),
                 Order::Snapshot { gathering, asked } => {
                     let stats = Box::new(self.snapshot(asked));
-                    self.mesh.report(Report::Snapshot { gathering, stats }).await;
+                    self.mesh
+                        .report(Report::Snapshot { gathering, stats })
+                        .await;
                 }
                 Order::Prepare {
                     generation,

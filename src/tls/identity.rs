@@ -96,7 +96,8 @@ fn wrong(path: &Path, what: impl fmt::Display) -> Error {
 }
 
 fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), Error> {
-    let mut file = File::open(path).map_err(|e| wrong(path, format_args!("cannot be read: {e}")))?;
+    let mut file =
+        File::open(path).map_err(|e| wrong(path, format_args!("cannot be read: {e}")))?;
     let meta = file
         .metadata()
         .map_err(|e| wrong(path, format_args!("cannot be read: {e}")))?;
@@ -163,7 +164,9 @@ fn read_key(path: &Path) -> Result<(PrivateKeyDer<'static>, Option<String>), Err
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .any(|window| window == needle)
 }
 
 fn pem_fault(error: &pem::Error) -> String {
@@ -171,7 +174,9 @@ fn pem_fault(error: &pem::Error) -> String {
         pem::Error::MissingSectionEnd { .. } => {
             "a PEM block does not end; is the file cut short?".into()
         }
-        pem::Error::Base64Decode(_) => "a PEM block is not valid base64; is the file damaged?".into(),
+        pem::Error::Base64Decode(_) => {
+            "a PEM block is not valid base64; is the file damaged?".into()
+        }
         other => format!("is no valid PEM: {other:?}"),
     }
 }
@@ -181,7 +186,11 @@ fn check_match(
     chain: &[CertificateDer<'static>],
     key: &PrivateKeyDer<'static>,
 ) -> Result<(), Error> {
-    match CertifiedKey::from_der(chain.to_vec(), key.clone_key(), &Arc::new(default_provider())) {
+    match CertifiedKey::from_der(
+        chain.to_vec(),
+        key.clone_key(),
+        &Arc::new(default_provider()),
+    ) {
         Ok(_) => Ok(()),
         Err(rustls::Error::InconsistentKeys(_)) => Err(wrong(
             &tls.key,
@@ -238,8 +247,12 @@ fn describe(
     leaf: &CertificateDer<'_>,
     chain_length: usize,
 ) -> Result<CertificateInfo, Error> {
-    let (_, cert) = X509Certificate::from_der(leaf)
-        .map_err(|e| wrong(path, format_args!("the first certificate is malformed: {e}")))?;
+    let (_, cert) = X509Certificate::from_der(leaf).map_err(|e| {
+        wrong(
+            path,
+            format_args!("the first certificate is malformed: {e}"),
+        )
+    })?;
     let time = |seconds: i64| {
         if seconds >= 0 {
             UNIX_EPOCH + Duration::from_secs(seconds.unsigned_abs())

@@ -113,9 +113,8 @@ impl ProducesTickets for Ticketer {
 
     fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
         let (name, key) = self.keys.first()?;
-        let mut sealed = Vec::with_capacity(
-            NAME_LEN + NONCE_LEN + plain.len() + key.algorithm().tag_len(),
-        );
+        let mut sealed =
+            Vec::with_capacity(NAME_LEN + NONCE_LEN + plain.len() + key.algorithm().tag_len());
         sealed.extend_from_slice(plain);
         let nonce = key
             .seal_in_place_append_tag(Aad::from(name), &mut sealed)

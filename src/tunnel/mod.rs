@@ -172,11 +172,7 @@ impl Tunnel<'_> {
         let due = self.alarm.now().after(self.terms.timeouts.connect);
         let connected = {
             // On the heap, since it is over long before the tunnel is.
-            let mut connecting = Box::pin(
-                self.terms
-                    .service
-                    .connect(self.terms.timeouts.connect),
-            );
+            let mut connecting = Box::pin(self.terms.service.connect(self.terms.timeouts.connect));
             poll_fn(|cx| match connecting.as_mut().poll(cx) {
                 Poll::Ready(connected) => Poll::Ready(Ok(connected)),
                 Poll::Pending => self.poll_stop(cx, due).map(Err),

@@ -134,7 +134,8 @@ impl TlsEnd {
                     "the handshake is too long".into(),
                 ))));
             }
-            let received = ready!(self.link.socket.poll_recv(cx, room)).map_err(HandshakeError::Io)?;
+            let received =
+                ready!(self.link.socket.poll_recv(cx, room)).map_err(HandshakeError::Io)?;
             if received == 0 {
                 return Poll::Ready(Err(HandshakeError::Eof));
             }
@@ -305,7 +306,12 @@ impl WiredTls<'_> {
                 "a TLS message is longer than the buffer",
             )));
         }
-        let received = ready!(self.end.link.socket.poll_recv(&mut self.cx, &mut room[carried..]))?;
+        let received = ready!(
+            self.end
+                .link
+                .socket
+                .poll_recv(&mut self.cx, &mut room[carried..])
+        )?;
         room[..carried].copy_from_slice(&self.end.carry);
         Poll::Ready(Ok((received > 0).then_some(carried + received)))
     }
@@ -343,9 +349,7 @@ impl End for WiredTls<'_> {
                     }
                 }
             };
-            let opened = self
-                .end
-                .open(&mut self.wire.receiving()[..filled], plain);
+            let opened = self.end.open(&mut self.wire.receiving()[..filled], plain);
             if opened > 0 {
                 return Poll::Ready(Ok(Pulled::Bytes(opened)));
             }

@@ -68,7 +68,12 @@ impl Needs {
         Self {
             shards,
             listeners: config.listeners.len(),
-            backlog: config.listeners.iter().map(|l| l.backlog).max().unwrap_or(0),
+            backlog: config
+                .listeners
+                .iter()
+                .map(|l| l.backlog)
+                .max()
+                .unwrap_or(0),
             tunnels: limits::TUNNELS_EXPECTED,
         }
     }
