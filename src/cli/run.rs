@@ -203,7 +203,7 @@ fn obey(signals: &mut Signals, handle: &Handle, reloads: &SyncSender<()>) {
             _ if !stopping => {
                 stopping = true;
                 notice!(
-                    "{}: draining; once more stops at once",
+                    "{} received; a second one stops at once",
                     if signal == SIGINT {
                         "SIGINT"
                     } else {

@@ -17,6 +17,7 @@ use futures_lite::FutureExt;
 use crate::limits;
 use crate::mesh::{Command, Mesh, Message, Order, Report};
 use crate::metrics::{ListenerStats, State};
+use crate::notice;
 use crate::runtime::{self, Queues};
 use crate::server::Outcome;
 use crate::tls::TicketKeys;
@@ -105,6 +106,9 @@ async fn run(setup: Setup) {
         drain: None,
     };
     control.order_all(|| Order::Serve);
+    let shards = control.mesh.len();
+    let noun = if shards == 1 { "shard" } else { "shards" };
+    notice!("serving with {shards} {noun}, pid {}", std::process::id());
     let outcome = control.work(&arriving).await;
     control.order_all(|| Order::Stop);
     let _ = ended.try_send(outcome);
@@ -210,8 +214,10 @@ impl Control {
         if self.drain.is_some() {
             return;
         }
-        log::info!(target: "adit::notice", "stopping: no more connections, open tunnels get {}",
-            humantime::format_duration(self.drain_timeout));
+        notice!(
+            "stopping: no more connections, open tunnels get {}",
+            humantime::format_duration(self.drain_timeout)
+        );
         self.drain = Some(Drain {
             waiting: (0..self.mesh.len()).collect(),
             cut: 0,
