@@ -193,6 +193,28 @@ pub fn sink() -> Backend<(Check, Ended)> {
     Backend::start(|mut stream| read_pattern(&mut stream))
 }
 
+/// A [`sink`] that says `!` at first, so that its client can see that the way
+/// is open.
+pub fn greeting_sink() -> Backend<(Check, Ended)> {
+    Backend::start(|mut stream| {
+        stream.write_all(b"!").expect("a greeting");
+        read_pattern(&mut stream)
+    })
+}
+
+/// Reads to the end, then answers with this much of the pattern; gives what it
+/// has read.
+pub fn answer_after_eof(length: u64) -> Backend<Vec<u8>> {
+    Backend::start(move |mut stream| {
+        let mut question = Vec::new();
+        let ended = read_all(&mut stream, |bytes| question.extend_from_slice(bytes));
+        if ended == Ended::Eof {
+            let _ = write_pattern(&mut stream, length);
+        }
+        question
+    })
+}
+
 /// A listener whose queue is full, so that a connection to it gets no answer
 /// at all.
 pub struct Silent {

@@ -18,6 +18,7 @@ pub mod adit;
 pub mod backend;
 pub mod certificate;
 pub mod client;
+pub mod forge;
 pub mod pattern;
 pub mod tools;
 

@@ -5,3 +5,6 @@
 mod support;
 
 mod bodies;
+mod half_close;
+mod loss;
+mod records;
