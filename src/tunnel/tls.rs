@@ -260,7 +260,12 @@ impl TlsEnd {
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => self.next = Next::Eof,
-                Ok(_) => break,
+                Ok(_) => {
+                    // A record that leads to nothing, such as a key update, is
+                    // consumed all the same.
+                    used += discard;
+                    break;
+                }
                 Err(error) => {
                     self.next = Next::Error(error);
                     break;
