@@ -2,8 +2,8 @@
 //! it.
 //!
 //! One task, in a queue of its own that a busy data path cannot starve, takes
-//! commands and reports from one inbox, keeps what is under way ([`gather`],
-//! [`reload`], the drain), and never waits for any one shard: what does not
+//! commands and reports from one inbox, keeps what is under way (`gather`,
+//! `reload`, the drain), and never waits for any one shard: what does not
 //! answer by a deadline is reported as silent.
 
 pub mod admin;

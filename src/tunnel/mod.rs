@@ -7,7 +7,7 @@
 //! A tunnel is one task on one shard. It waits in one place at a time, and
 //! that place is a poll over both of its connections ([`relay`]), so that it
 //! needs no halves, no locks and no buffers of its own while it is idle.
-//! [`close`] says how it ended, [`closing`] how the two peers are told.
+//! `close` says how it ended, `closing` how the two peers are told.
 
 mod close;
 mod closing;

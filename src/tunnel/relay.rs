@@ -1,7 +1,7 @@
 //! The two directions of a tunnel. Pure: no socket, no clock, no executor.
 //!
 //! An [`End`] is one peer, seen from the tunnel: bytes can be pulled from it
-//! and pushed to it, and neither ever waits. Each direction is a [`Half`] that
+//! and pushed to it, and neither ever waits. Each direction is a `Half` that
 //! pulls from one end and pushes to the other, one turn at a time:
 //!
 //! ```text
