@@ -106,13 +106,7 @@ impl Named {
         {
             return Poll::Ready(Err(error.clone()));
         }
-        if !state
-            .waiting
-            .iter()
-            .any(|waker| waker.will_wake(cx.waker()))
-        {
-            state.waiting.push(cx.waker().clone());
-        }
+        state.waiting.push(cx.waker().clone());
         Poll::Pending
     }
 

@@ -19,10 +19,19 @@ use crate::mesh::{Command, Mesh, Message, Order, Report};
 use crate::metrics::{ListenerStats, State};
 use crate::notice;
 use crate::runtime::{self, Queues};
-use crate::server::Outcome;
 use crate::tls::TicketKeys;
 use gather::Gatherings;
 use reload::Reload;
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every tunnel ended of itself.
+    Drained,
+    /// That many tunnels were still open when the drain time ran out, and were
+    /// cut.
+    Cut(u64),
+}
 
 /// What the control task is made of.
 #[derive(Debug)]
