@@ -14,7 +14,10 @@ pub(super) fn check_machine(config: &Config, shards: usize) -> Result<(), Error>
     let _ = rlimit::raise_memlock();
     let report = preflight::check(&Needs::of(config, shards));
     if !report.can_start() {
-        let errors: Vec<String> = report.errors().map(ToString::to_string).collect();
+        let errors: Vec<String> = report
+            .errors()
+            .map(|finding| format!("{}\n  fix: {}", finding.what, finding.fix))
+            .collect();
         return Err(Error::System(errors.join("\n")));
     }
     for finding in &report.findings {
