@@ -13,8 +13,10 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::Instant;
+
+use futures_lite::FutureExt;
 
 use crate::backend::{Resolver, Service};
 use crate::limits;
@@ -56,8 +58,8 @@ pub(crate) struct Shard {
     /// When a tunnel's end was last worth a warning, and how many have been
     /// passed over since.
     warned: Cell<(Tick, u64)>,
-    /// The task that waits for the last tunnel to end, if one does.
-    draining: RefCell<Option<Waker>>,
+    /// The tasks that wait for the last tunnel to end.
+    waiting: RefCell<Vec<Waker>>,
 }
 
 /// A configuration made ready, and not yet taken up.
@@ -106,7 +108,7 @@ impl Shard {
             entrances: RefCell::default(),
             doors_open: Cell::new(0),
             warned: Cell::new((Tick::NEVER, 0)),
-            draining: RefCell::default(),
+            waiting: RefCell::default(),
         });
         let sockets = sockets.into_iter().map(Some).collect();
         let first = match shard.prepare(0, &plan, sockets) {
@@ -172,11 +174,8 @@ impl Shard {
                 }
                 Order::Rekey(keys) => self.rekey(keys),
                 Order::Drain => self.drain(),
-                Order::Cut => {
-                    self.around.cut.set(true);
-                    self.around.timers.wake_all();
-                }
-                Order::Stop => return,
+                Order::Cut => self.cut(),
+                Order::Stop => return self.leave().await,
             }
         }
     }
@@ -283,20 +282,10 @@ impl Shard {
     /// Closes every entrance and sees to it that the end of the last tunnel is
     /// reported.
     fn drain(self: &Rc<Self>) {
-        for entrance in self.entrances.take() {
-            entrance.close();
-        }
+        self.close();
         let shard = self.clone();
         self.queues.spawn_control(async move {
-            poll_fn(|cx| {
-                if shard.is_empty() {
-                    std::task::Poll::Ready(())
-                } else {
-                    *shard.draining.borrow_mut() = Some(cx.waker().clone());
-                    std::task::Poll::Pending
-                }
-            })
-            .await;
+            shard.emptied().await;
             let report = Report::Drained {
                 shard: shard.number,
                 cut: shard.around.counters.cut(),
@@ -305,16 +294,49 @@ impl Shard {
         });
     }
 
+    fn close(&self) {
+        for entrance in self.entrances.take() {
+            entrance.close();
+        }
+    }
+
+    fn cut(&self) {
+        self.around.cut.set(true);
+        self.around.timers.wake_all();
+    }
+
+    /// Ends whatever goes on here. The executor lets go of no task that has
+    /// not ended, nor of what the task holds; so all of them are made to end.
+    async fn leave(&self) {
+        self.close();
+        self.cut();
+        let patience = async { runtime::sleep(2 * limits::LINGER_TIMEOUT).await };
+        self.emptied().or(patience).await;
+        self.around.timers.retire();
+    }
+
+    /// Waits until the last door is shut and the last tunnel has ended.
+    async fn emptied(&self) {
+        poll_fn(|cx| {
+            if self.is_empty() {
+                return Poll::Ready(());
+            }
+            self.waiting.borrow_mut().push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
     fn is_empty(&self) -> bool {
         self.doors_open.get() == 0 && self.around.counters.tunnels_open.get() == 0
     }
 
     /// A door was shut or a tunnel has ended.
     fn emptier(&self) {
-        if self.is_empty()
-            && let Some(waker) = self.draining.borrow_mut().take()
-        {
-            waker.wake();
+        if self.is_empty() {
+            for waker in self.waiting.take() {
+                waker.wake();
+            }
         }
     }
 
@@ -330,8 +352,7 @@ impl Shard {
     /// Keeps the clock, while there is anybody to keep it for.
     async fn tick(&self) {
         let timers = &self.around.timers;
-        loop {
-            poll_fn(|cx| timers.poll_wanted(cx)).await;
+        while poll_fn(|cx| timers.poll_wanted(cx)).await {
             runtime::sleep(limits::TICK).await;
             timers.advance(Instant::now());
         }
