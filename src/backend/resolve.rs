@@ -79,14 +79,16 @@ impl Addresses {
 impl Named {
     async fn peers(self: &Rc<Self>) -> Result<Rc<[Peer]>, String> {
         let now = Instant::now();
-        let mut state = self.state.borrow_mut();
-        let fresh = state.expires.is_some_and(|expires| now < expires);
-        if !fresh && !state.asking {
-            state.asking = true;
-            let named = self.clone();
-            self.queues.spawn_control(async move { named.ask().await });
-        }
-        drop(state);
+        let fresh = {
+            let mut state = self.state.borrow_mut();
+            let fresh = state.expires.is_some_and(|expires| now < expires);
+            if !fresh && !state.asking {
+                state.asking = true;
+                let named = self.clone();
+                self.queues.spawn_control(async move { named.ask().await });
+            }
+            fresh
+        };
         poll_fn(|cx| self.poll_known(cx, fresh)).await
     }
 
