@@ -231,6 +231,8 @@ impl Control {
         if self.drain.is_some() {
             return;
         }
+        // It would open new doors while the old ones are shut.
+        self.abort_reload("the server is stopping".into());
         notice!(
             "stopping: no more connections, open tunnels get {}",
             humantime::format_duration(self.drain_timeout)

@@ -222,6 +222,7 @@ fn judge(world: &World, outcome: Outcome<Failure>) -> Result<Finding, String> {
             let who = index(who);
             let (gone, other) = (&world.ends[who], &world.ends[1 - who]);
             must(in_order(who), "its stream had not ended in order")?;
+            must(!gone.left_early, "it missed nothing but the end")?;
             must(
                 gone.write_failure == Some(error),
                 "that is not how it broke",

@@ -320,7 +320,6 @@ mod tests {
     use std::fs;
     use std::io::ErrorKind;
     use std::net::{TcpListener, TcpStream, UdpSocket};
-    use std::os::fd::AsFd;
     use std::os::unix::net::{UnixListener, UnixStream};
 
     fn bind(address: &str, count: usize) -> Result<Vec<Bound>, BindError> {
@@ -375,6 +374,18 @@ mod tests {
         assert_eq!(taken.iter().sum::<usize>(), clients.len());
         // Each is missed by all with a chance of 0.75^100.
         assert!(taken.iter().all(|&n| n > 0), "{taken:?}");
+    }
+
+    #[test]
+    fn what_is_accepted_sends_at_once_and_probes_the_silent() {
+        let bound = bind_one("127.0.0.1:0", 1);
+        bound.listen().unwrap();
+        let _client = TcpStream::connect(("127.0.0.1", port(&bound))).unwrap();
+        let fd = accept(bound.fds[0].as_fd()).unwrap();
+        let socket = SockRef::from(&fd);
+        assert!(socket.tcp_nodelay().unwrap());
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), limits::KEEPALIVE_IDLE);
     }
 
     #[test]
