@@ -46,7 +46,7 @@ pub(crate) enum Order {
     Drain,
     /// End every tunnel now.
     Cut,
-    /// Cut whatever is open, and leave.
+    /// Leave.
     Stop,
 }
 
@@ -77,8 +77,6 @@ pub(crate) enum Report {
 pub(crate) enum Command {
     /// Stop accepting, drain, end.
     Shutdown,
-    /// End without draining: nobody waits for it any more.
-    Abandon,
     /// Gather the figures.
     Stats { reply: flume::Sender<Stats> },
     /// Take up another configuration.

@@ -44,7 +44,6 @@ pub(crate) struct Timers {
     wheel: RefCell<Wheel>,
     /// The ticking task, while there is nothing to tick for.
     resting: RefCell<Option<Waker>>,
-    retired: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -82,7 +81,6 @@ impl Timers {
                 open: 0,
             }),
             resting: RefCell::new(None),
-            retired: Cell::new(false),
         }
     }
 
@@ -163,21 +161,10 @@ impl Timers {
         }
     }
 
-    /// Ends the ticking task.
-    pub(crate) fn retire(&self) {
-        self.retired.set(true);
-        if let Some(ticker) = self.resting.borrow_mut().take() {
-            ticker.wake();
-        }
-    }
-
-    /// Ready while there is somebody to tick for, and with `false` once nobody
-    /// will be any more.
-    pub(crate) fn poll_wanted(&self, cx: &mut Context<'_>) -> Poll<bool> {
-        if self.retired.get() {
-            Poll::Ready(false)
-        } else if self.wheel.borrow().open > 0 {
-            Poll::Ready(true)
+    /// Ready while there is somebody to tick for.
+    pub(crate) fn poll_wanted(&self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.wheel.borrow().open > 0 {
+            Poll::Ready(())
         } else {
             *self.resting.borrow_mut() = Some(cx.waker().clone());
             Poll::Pending

@@ -76,16 +76,13 @@ struct Drain {
 }
 
 /// Starts the control task on the calling thread's executor, once it is given
-/// what it is made of. The answer tells of the task's end.
-pub(crate) fn start(begun: flume::Receiver<Setup>) -> flume::Receiver<()> {
-    let (end, ended) = flume::bounded(1);
+/// what it is made of.
+pub(crate) fn start(begun: flume::Receiver<Setup>) {
     Queues::new().spawn_control(async move {
         if let Ok(setup) = begun.recv_async().await {
             run(setup).await;
         }
-        let _ = end.try_send(());
     });
-    ended
 }
 
 /// Runs until every shard has drained, or has had its time to.
@@ -143,9 +140,6 @@ impl Control {
                 Ok(Event::Time)
             };
             match arrived.or(time).await {
-                Ok(Event::Message(Message::Command(Command::Abandon))) => {
-                    return Err("the server was dropped".into());
-                }
                 Ok(Event::Message(Message::Command(command))) => self.command(command),
                 Ok(Event::Message(Message::Report(report))) => self.report(report)?,
                 Ok(Event::Time) => self.on_time(),
@@ -160,8 +154,6 @@ impl Control {
 
     fn command(&mut self, command: Command) {
         match command {
-            // Seen to before it gets here.
-            Command::Abandon => {}
             Command::Shutdown => self.begin_drain(),
             Command::Stats { reply } => self.gatherings.begin(&self.mesh, reply),
             Command::Reload {

@@ -20,7 +20,7 @@ use crate::config::Config;
 use crate::control::{self, Outcome};
 use crate::error::Error;
 use crate::limits;
-use crate::mesh::{Command, Mesh, Message, Order, Report, Seat};
+use crate::mesh::{Mesh, Message, Order, Report, Seat};
 use crate::metrics::ListenerStats;
 use crate::plan::Plan;
 use crate::shard::{self, Door};
@@ -205,9 +205,6 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // A control task that has ended already has no ears, and needs none.
-        let abandon = Message::Command(Command::Abandon);
-        let _ = self.mesh.commands().try_send(abandon);
         for shard in 0..self.mesh.len() {
             // One that is gone needs no order; one whose inbox is full is
             // stalled for good or will come to it.

@@ -17,12 +17,10 @@ pub(super) fn run(setup: Setup, begun: Option<flume::Receiver<control::Setup>>) 
     };
     match runtime::executor(setup.cpu) {
         Ok(executor) => executor.run(async move {
-            let control = begun.map(control::start);
-            Shard::run(setup).await;
-            if let Some(ended) = control {
-                // The error would say that it has ended, too.
-                let _ = ended.recv_async().await;
+            if let Some(begun) = begun {
+                control::start(begun);
             }
+            Shard::run(setup).await;
         }),
         Err(cause) => {
             obituary.cause = Some(cause);

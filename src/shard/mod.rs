@@ -13,10 +13,8 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Waker;
 use std::time::Instant;
-
-use futures_lite::FutureExt;
 
 use crate::backend::{Resolver, Service};
 use crate::limits;
@@ -58,8 +56,8 @@ pub(crate) struct Shard {
     /// When a tunnel's end was last worth a warning, and how many have been
     /// passed over since.
     warned: Cell<(Tick, u64)>,
-    /// The tasks that wait for the last tunnel to end.
-    waiting: RefCell<Vec<Waker>>,
+    /// The task that waits for the last tunnel to end, if one does.
+    draining: RefCell<Option<Waker>>,
 }
 
 /// A configuration made ready, and not yet taken up.
@@ -108,7 +106,7 @@ impl Shard {
             entrances: RefCell::default(),
             doors_open: Cell::new(0),
             warned: Cell::new((Tick::NEVER, 0)),
-            waiting: RefCell::default(),
+            draining: RefCell::default(),
         });
         let sockets = sockets.into_iter().map(Some).collect();
         let first = match shard.prepare(0, &plan, sockets) {
@@ -174,8 +172,11 @@ impl Shard {
                 }
                 Order::Rekey(keys) => self.rekey(keys),
                 Order::Drain => self.drain(),
-                Order::Cut => self.cut(),
-                Order::Stop => return self.leave().await,
+                Order::Cut => {
+                    self.around.cut.set(true);
+                    self.around.timers.wake_all();
+                }
+                Order::Stop => return,
             }
         }
     }
@@ -282,10 +283,20 @@ impl Shard {
     /// Closes every entrance and sees to it that the end of the last tunnel is
     /// reported.
     fn drain(self: &Rc<Self>) {
-        self.close();
+        for entrance in self.entrances.take() {
+            entrance.close();
+        }
         let shard = self.clone();
         self.queues.spawn_control(async move {
-            shard.emptied().await;
+            poll_fn(|cx| {
+                if shard.is_empty() {
+                    std::task::Poll::Ready(())
+                } else {
+                    *shard.draining.borrow_mut() = Some(cx.waker().clone());
+                    std::task::Poll::Pending
+                }
+            })
+            .await;
             let report = Report::Drained {
                 shard: shard.number,
                 cut: shard.around.counters.cut(),
@@ -294,49 +305,16 @@ impl Shard {
         });
     }
 
-    fn close(&self) {
-        for entrance in self.entrances.take() {
-            entrance.close();
-        }
-    }
-
-    fn cut(&self) {
-        self.around.cut.set(true);
-        self.around.timers.wake_all();
-    }
-
-    /// Ends whatever goes on here. The executor lets go of no task that has
-    /// not ended, nor of what the task holds; so all of them are made to end.
-    async fn leave(&self) {
-        self.close();
-        self.cut();
-        let patience = async { runtime::sleep(2 * limits::LINGER_TIMEOUT).await };
-        self.emptied().or(patience).await;
-        self.around.timers.retire();
-    }
-
-    /// Waits until the last door is shut and the last tunnel has ended.
-    async fn emptied(&self) {
-        poll_fn(|cx| {
-            if self.is_empty() {
-                return Poll::Ready(());
-            }
-            self.waiting.borrow_mut().push(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
-    }
-
     fn is_empty(&self) -> bool {
         self.doors_open.get() == 0 && self.around.counters.tunnels_open.get() == 0
     }
 
     /// A door was shut or a tunnel has ended.
     fn emptier(&self) {
-        if self.is_empty() {
-            for waker in self.waiting.take() {
-                waker.wake();
-            }
+        if self.is_empty()
+            && let Some(waker) = self.draining.borrow_mut().take()
+        {
+            waker.wake();
         }
     }
 
@@ -352,7 +330,8 @@ impl Shard {
     /// Keeps the clock, while there is anybody to keep it for.
     async fn tick(&self) {
         let timers = &self.around.timers;
-        while poll_fn(|cx| timers.poll_wanted(cx)).await {
+        loop {
+            poll_fn(|cx| timers.poll_wanted(cx)).await;
             runtime::sleep(limits::TICK).await;
             timers.advance(Instant::now());
         }
