@@ -18,7 +18,7 @@ use crate::limits;
 use crate::mesh::{Command, Mesh, Message, Order, Report};
 use crate::metrics::{ListenerStats, State};
 use crate::notice;
-use crate::runtime::{self, Queues};
+use crate::runtime::{self, Job, Queues};
 use crate::tls::TicketKeys;
 use gather::Gatherings;
 use reload::Reload;
@@ -77,12 +77,12 @@ struct Drain {
 
 /// Starts the control task on the calling thread's executor, once it is given
 /// what it is made of.
-pub(crate) fn start(begun: flume::Receiver<Setup>) {
-    Queues::new().spawn_control(async move {
+pub(crate) fn start(begun: flume::Receiver<Setup>) -> Job {
+    Queues::new().spawn_job(async move {
         if let Ok(setup) = begun.recv_async().await {
             run(setup).await;
         }
-    });
+    })
 }
 
 /// Runs until every shard has drained, or has had its time to.

@@ -17,10 +17,11 @@ pub(super) fn run(setup: Setup, begun: Option<flume::Receiver<control::Setup>>) 
     };
     match runtime::executor(setup.cpu) {
         Ok(executor) => executor.run(async move {
-            if let Some(begun) = begun {
-                control::start(begun);
-            }
+            let control = begun.map(control::start);
             Shard::run(setup).await;
+            if let Some(control) = control {
+                control.cancel().await;
+            }
         }),
         Err(cause) => {
             obituary.cause = Some(cause);

@@ -51,6 +51,8 @@ pub(crate) struct Surroundings {
     pub(crate) scratch: RefCell<Scratch>,
     /// The order that every tunnel end now.
     pub(crate) cut: Cell<bool>,
+    /// The shard is leaving: no tunnel may wait for anything.
+    pub(crate) leaving: Cell<bool>,
 }
 
 /// What all tunnels of a listener have in common. A tunnel keeps what it
@@ -349,7 +351,8 @@ impl Tunnel<'_> {
             let client = closing::poll(&mut client, cx, &mut scratch.plain);
             let backend = closing::poll(&mut backend, cx, &mut scratch.plain);
             let now = self.alarm.now();
-            if (client.is_ready() && backend.is_ready()) || now >= due {
+            let over = now >= due || self.around.leaving.get();
+            if (client.is_ready() && backend.is_ready()) || over {
                 return Poll::Ready(());
             }
             // What the kernel has still to send is looked at once a tick.
