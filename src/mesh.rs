@@ -81,6 +81,8 @@ pub(crate) enum Command {
     Abandon,
     /// Gather the figures.
     Stats { reply: flume::Sender<Stats> },
+    /// Count a reload that was refused before any shard was asked.
+    ReloadRefused,
     /// Take up another configuration.
     Reload {
         plan: Arc<Plan>,

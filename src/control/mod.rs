@@ -164,6 +164,7 @@ impl Control {
             Command::Abandon => {}
             Command::Shutdown => self.begin_drain(),
             Command::Stats { reply } => self.gatherings.begin(&self.mesh, reply),
+            Command::ReloadRefused => self.reloads_failed += 1,
             Command::Reload {
                 plan,
                 sockets,
