@@ -156,6 +156,7 @@ impl Control {
         match command {
             Command::Shutdown => self.begin_drain(),
             Command::Stats { reply } => self.gatherings.begin(&self.mesh, reply),
+            Command::ReloadRefused => self.reloads_failed += 1,
             Command::Reload {
                 plan,
                 sockets,

@@ -64,14 +64,9 @@ impl Handle {
     /// CPUs). [`Error::Stopped`] if the server is not running.
     pub fn reload(&self, config: Config) -> Result<(), Error> {
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
-        if config.shards != live.config.shards {
-            return Err(Error::System(
-                "not reloaded: the shards and their CPUs cannot change while adit runs; restart it"
-                    .into(),
-            ));
-        }
-        let plan = Arc::new(Plan::new(config)?);
-        let change = Change::new(&live, &plan.config)?;
+        let (plan, change) = live
+            .prepare(config)
+            .inspect_err(|_| self.reload_refused())?;
         let listeners = change.listeners.clone();
         let (reply, replied) = flume::bounded(1);
         let command = Command::Reload {
@@ -90,6 +85,13 @@ impl Handle {
         }
         live.take_up(plan.config.clone(), change.opened);
         Ok(())
+    }
+
+    /// Counts a reload that failed before there was a [`Config`] to give to
+    /// [`reload`](Self::reload): a file that could not be read, or is wrong.
+    pub fn reload_refused(&self) {
+        // A server that is gone shows no figures.
+        let _ = self.commands.send(Message::Command(Command::ReloadRefused));
     }
 
     /// The figures of this moment, from every shard that answers in
@@ -158,6 +160,19 @@ impl Change {
 }
 
 impl Live {
+    /// Reads, checks and binds what a configuration names and the server has
+    /// not got.
+    fn prepare(&self, config: Config) -> Result<(Arc<Plan>, Change), Error> {
+        if config.shards != self.config.shards {
+            return Err(Error::System(
+                "the shards and their CPUs cannot change while adit runs; restart it".into(),
+            ));
+        }
+        let plan = Arc::new(Plan::new(config)?);
+        let change = Change::new(self, &plan.config)?;
+        Ok((plan, change))
+    }
+
     fn take_up(&mut self, config: Config, opened: Vec<Entry>) {
         self.entries.retain(|entry| {
             config
