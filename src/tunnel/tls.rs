@@ -99,6 +99,11 @@ impl TlsEnd {
         !self.link.unsent.is_empty()
     }
 
+    /// Bytes that the peer has not taken yet.
+    pub(crate) fn queued(&self) -> usize {
+        self.link.queued()
+    }
+
     pub(crate) fn into_link(self) -> Link {
         self.link
     }
