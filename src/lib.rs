@@ -73,6 +73,7 @@ pub mod config;
 pub mod control;
 mod error;
 pub mod http;
+mod later;
 pub mod limits;
 pub mod logging;
 mod mesh;

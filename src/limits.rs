@@ -17,12 +17,25 @@ pub const RING_DEPTH: usize = 128;
 /// none, so this is the least that the allocator accepts without complaint.
 pub const RING_IO_MEMORY: usize = 64 * 1024;
 
-/// How long a shard's data path may run before the executor looks at its other
-/// work and at the ring.
-pub const PREEMPT_TIMER: Duration = Duration::from_millis(10);
+/// The executor's preemption timer: never, as far as a shard is concerned. Its
+/// tasks give way of themselves.
+///
+/// It must not run out. If it does between being set and the executor's first
+/// look at its task queues (on a machine with more threads than CPUs, a few
+/// milliseconds pass there easily), glommio 0.9.0 takes it that there was
+/// nothing to run, and goes to sleep with tasks that wait to run; with it,
+/// whatever they were to do, timers included, until something else wakes it.
+pub const PREEMPT_TIMER: Duration = Duration::from_secs(24 * 3600);
 
-/// How soon a shard is to see to its control tasks, however busy it is.
-pub const CONTROL_LATENCY: Duration = Duration::from_millis(2);
+/// Periods, in turn, at which an executor is woken for nothing. The same fault
+/// of glommio 0.9.0 can be set off, if hardly ever, by another thread's wake-up
+/// that comes at just the wrong moment; then these end the sleep. Two, since one
+/// could meet with the fault itself.
+pub const HEARTBEATS: [Duration; 2] = [Duration::from_millis(1000), Duration::from_millis(1300)];
+
+/// For how long a task that could go on gives way to the others: no longer
+/// than it takes to look at the ring.
+pub const GIVE_WAY: Duration = Duration::from_micros(1);
 
 /// Locked memory that a shard is charged with, in bytes, unless the process has
 /// CAP_IPC_LOCK. Measured on kernel 6.18 with pages of 4 KiB, [`RING_DEPTH`] and

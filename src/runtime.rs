@@ -46,10 +46,12 @@ impl Queues {
     pub(crate) fn new() -> Self {
         let executor = glommio::executor();
         Self {
+            // Neither has a latency of its own: that would shorten the
+            // preemption timer, and tasks give way of themselves.
             data: executor.create_task_queue(Shares::Static(1000), Latency::NotImportant, "data"),
             control: executor.create_task_queue(
                 Shares::Static(1000),
-                Latency::Matters(limits::CONTROL_LATENCY),
+                Latency::NotImportant,
                 "control",
             ),
         }

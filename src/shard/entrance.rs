@@ -150,10 +150,11 @@ impl Shard {
                         break;
                     }
                     // The client's trouble: it went away, or the network did.
+                    // (Should it be the listener's after all, closing ends.)
+                    Err(_) if closing && taken >= limits::BACKLOG_MAX as usize => return,
                     Err(_) => {}
                 }
             }
-            futures_lite::future::yield_now().await;
         }
     }
 

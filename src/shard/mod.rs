@@ -19,6 +19,7 @@ use std::time::Instant;
 use futures_lite::FutureExt;
 
 use crate::backend::{Resolver, Service};
+use crate::later::Later;
 use crate::limits;
 use crate::mesh::{Mesh, Order, Report, Seat};
 use crate::metrics::{Counters, ShardStats};
@@ -103,6 +104,7 @@ impl Shard {
             around: Rc::new(Surroundings {
                 timers: Rc::new(Timers::new(Instant::now())),
                 counters: Counters::new(),
+                later: Later::default(),
                 scratch: RefCell::new(Scratch::new(plan.config.buffer_size)),
                 cut: Cell::new(false),
                 leaving: Cell::new(false),
@@ -134,6 +136,15 @@ impl Shard {
             control.obey(&seat.inbox, first).await;
             let _ = left.try_send(());
         });
+        let around = shard.around.clone();
+        shard.start(async move { around.later.attend().await });
+        for period in limits::HEARTBEATS {
+            shard.start(async move {
+                loop {
+                    runtime::sleep(period).await;
+                }
+            });
+        }
         let ticking = shard.clone();
         shard.start(async move { ticking.tick().await });
         let _ = leaving.recv_async().await;

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
 use super::end::Link;
+use crate::later::Later;
 use crate::sys::socket;
 
 /// How a peer is told that the tunnel is over.
@@ -25,6 +26,7 @@ pub(super) fn poll(
     peer: &mut Option<(Link, Farewell)>,
     cx: &mut Context<'_>,
     scratch: &mut [u8],
+    later: &Later,
 ) -> Poll<()> {
     let Some((link, farewell)) = peer else {
         return Poll::Ready(());
@@ -37,7 +39,7 @@ pub(super) fn poll(
                 // Broken or not, there is nothing more to say.
                 let _ = link.socket.shutdown_write();
             }
-            poll_drained(link, cx, scratch)
+            poll_drained(link, cx, scratch, later)
         }
         Farewell::Reset => match link.flush(cx) {
             Poll::Pending => Poll::Pending,
@@ -59,7 +61,12 @@ pub(super) fn close(link: Link, farewell: Farewell) {
 }
 
 /// Reads what the peer still sends and throws it away. Ready at its end.
-fn poll_drained(link: &mut Link, cx: &mut Context<'_>, scratch: &mut [u8]) -> Poll<()> {
+fn poll_drained(
+    link: &mut Link,
+    cx: &mut Context<'_>,
+    scratch: &mut [u8],
+    later: &Later,
+) -> Poll<()> {
     // Bounded, so that a peer that never stops does not hold the shard.
     for _ in 0..16 {
         match link.socket.poll_recv(cx, scratch) {
@@ -70,6 +77,6 @@ fn poll_drained(link: &mut Link, cx: &mut Context<'_>, scratch: &mut [u8]) -> Po
             Poll::Ready(Err(_)) => return Poll::Ready(()),
         }
     }
-    cx.waker().wake_by_ref();
+    later.give_way(cx);
     Poll::Pending
 }

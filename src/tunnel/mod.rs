@@ -33,6 +33,7 @@ use rustls::ServerConfig;
 
 use crate::backend::{ConnectError, Service};
 use crate::config::{Timeouts, Truncation};
+use crate::later::Later;
 use crate::limits;
 use crate::metrics::Counters;
 use crate::runtime::Socket;
@@ -49,6 +50,7 @@ pub(crate) struct Surroundings {
     pub(crate) timers: Rc<Timers>,
     pub(crate) counters: Counters,
     pub(crate) scratch: RefCell<Scratch>,
+    pub(crate) later: Later,
     /// The order that every tunnel end now.
     pub(crate) cut: Cell<bool>,
     /// The shard is leaving: no tunnel may wait for anything.
@@ -252,7 +254,7 @@ impl Tunnel<'_> {
             if around.cut.get() {
                 return Poll::Ready(Err(Stop::Cut));
             }
-            cx.waker().wake_by_ref();
+            around.later.give_way(cx);
             Poll::Pending
         })
         .await;
@@ -360,8 +362,9 @@ impl Tunnel<'_> {
         let due = self.alarm.now().after(limits::LINGER_TIMEOUT);
         poll_fn(|cx| {
             let scratch = &mut *self.around.scratch.borrow_mut();
-            let client = closing::poll(&mut client, cx, &mut scratch.plain);
-            let backend = closing::poll(&mut backend, cx, &mut scratch.plain);
+            let later = &self.around.later;
+            let client = closing::poll(&mut client, cx, &mut scratch.plain, later);
+            let backend = closing::poll(&mut backend, cx, &mut scratch.plain, later);
             let now = self.alarm.now();
             let over = now >= due || self.around.leaving.get();
             if (client.is_ready() && backend.is_ready()) || over {

@@ -55,17 +55,17 @@ impl Setup {
     /// A setting of the configuration file, such as `buffer_size: "1KiB"`.
     pub fn setting(mut self, ron: &str) -> Self {
         self.settings += &format!("    {ron},\n");
-        self.from_file()
+        self.in_a_file()
     }
 
     /// A setting of the listener's `tls`, such as `tickets: 0`.
     pub fn tls_setting(mut self, ron: &str) -> Self {
         self.tls += &format!(", {ron}");
-        self.from_file()
+        self.in_a_file()
     }
 
     /// By a configuration file, though nothing but the defaults is in it.
-    pub fn from_file(mut self) -> Self {
+    pub fn in_a_file(mut self) -> Self {
         self.from_file = true;
         self
     }

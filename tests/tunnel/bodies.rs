@@ -25,7 +25,7 @@ fn nothing_one_byte_and_a_mebibyte_down() {
 #[test]
 fn nothing_one_byte_and_a_mebibyte_up() {
     let backend = backend::sink();
-    let adit = Setup::new(backend.address()).from_file().start();
+    let adit = Setup::new(backend.address()).in_a_file().start();
     for length in [0, 1, 1 << 20] {
         let client = Client::connect(&adit);
         client.send_pattern(length).expect("sent");
