@@ -49,7 +49,7 @@ fn a_server_lives_and_dies_within_a_process() {
     drop(client);
     let outcome = serving.join().expect("no panic").expect("an end");
     assert_eq!(outcome, Outcome::Drained);
-    assert_eq!(shards_alive(), [""; 0]);
+    wait_for_no_shard();
     assert!(matches!(handle.stats(), Err(Error::Stopped)));
     assert!(matches!(handle.reload(config(0)), Err(Error::Stopped)));
     handle.shutdown();
@@ -63,17 +63,17 @@ fn a_server_lives_and_dies_within_a_process() {
         let client = program::echo_at(([127, 0, 0, 1], fixed).into(), &trust);
         let client = std::thread::spawn(move || client.receive_all());
         drop(running);
-        assert_eq!(shards_alive(), [""; 0]);
+        wait_for_no_shard();
         let (bytes, end) = client.join().expect("no panic");
         assert_eq!((bytes, end), (vec![], End::CloseNotify));
-        assert!(!program::accepts(([127, 0, 0, 1], fixed).into()));
+        wait_for_closed(fixed);
     }
 
     // Dropped before it serves.
     let server = Server::new(config(fixed)).expect("a server");
     let handle = server.handle();
     drop(server);
-    assert!(!program::accepts(([127, 0, 0, 1], fixed).into()));
+    wait_for_closed(fixed);
     assert!(matches!(handle.stats(), Err(Error::Stopped)));
     // What it was told before it ran would have been done when it did.
     handle.shutdown();
@@ -83,7 +83,26 @@ fn a_server_lives_and_dies_within_a_process() {
     let port = taken.local_addr().expect("an address").port();
     let refused = Server::new(config(port)).expect_err("a port in use");
     assert!(refused.to_string().contains(&port.to_string()), "{refused}");
-    assert_eq!(shards_alive(), [""; 0]);
+    wait_for_no_shard();
+}
+
+/// A process that another test is starting has the sockets of this one for a
+/// moment, between fork and exec.
+#[track_caller]
+fn wait_for_closed(port: u16) {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    wait_for("a closed port", || {
+        (!program::accepts(address)).then_some(())
+    });
+}
+
+/// The shards themselves are joined, and only their executors' helper threads
+/// may be on their last steps.
+#[track_caller]
+fn wait_for_no_shard() {
+    wait_for("the end of all threads", || {
+        shards_alive().is_empty().then_some(())
+    });
 }
 
 /// The shards' threads in this process, by name.
