@@ -4,7 +4,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backends;
 mod bodies;
+mod greetings;
 mod half_close;
 mod loss;
 mod records;
+mod timeouts;
+mod versions;
