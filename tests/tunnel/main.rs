@@ -6,9 +6,11 @@ mod support;
 
 mod backends;
 mod bodies;
+mod foreign;
 mod greetings;
 mod half_close;
 mod loss;
+mod pressure;
 mod records;
 mod timeouts;
 mod versions;
