@@ -1,6 +1,6 @@
 //! What is counted.
 //!
-//! [`Counters`] are a shard's own cells: no atomic, no lock, read by nobody
+//! `Counters` are a shard's own cells: no atomic, no lock, read by nobody
 //! else. A shard copies them into a [`ShardStats`] when the main shard asks
 //! over the mesh, and the main shard joins those into [`Stats`].
 

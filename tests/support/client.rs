@@ -298,10 +298,15 @@ impl Client {
     /// Waits for bytes of the connection and opens them.
     pub fn take_in(&self) -> Result<(), End> {
         let mut buffer = [0; 64 * 1024];
-        let n = match (&self.tcp).read(&mut buffer) {
-            Ok(0) => return Err(End::Fin),
-            Ok(n) => n,
-            Err(error) => return Err(End::from_error(&error)),
+        let n = loop {
+            match (&self.tcp).read(&mut buffer) {
+                Ok(0) => return Err(End::Fin),
+                Ok(n) => break n,
+                // With a timeout set it is not begun anew (signal(7)), and a
+                // server in the same process may bring it about.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(End::from_error(&error)),
+            }
         };
         let mut bytes = &buffer[..n];
         let mut plain = [0; 16 * 1024];

@@ -1,7 +1,7 @@
 //! What the machine refuses, before anything is started.
 //!
 //! [`Facts::gather`] looks at the machine: it sets up one small ring and closes
-//! it, reads a few files of /proc, and binds no port. [`judge`] compares the
+//! it, reads a few files of /proc, and binds no port. [`judge()`] compares the
 //! facts with what is needed, and is pure. Each [`Finding`] says what is wrong
 //! and what to do about it, with the numbers to write.
 
