@@ -88,18 +88,3 @@ fn a_unix_socket_that_is_not_there() {
     no_answer(&adit);
     adit.assert_closes(1, "connect/backend/refused");
 }
-
-/// The tunnels that were refused leave nothing behind.
-#[test]
-fn a_failed_connect_leaks_no_descriptor() {
-    let nobody = Refusing::start();
-    let adit = Adit::start(nobody.address());
-    no_answer(&adit);
-    adit.closes(1);
-    let before = adit.descriptors();
-    for _ in 0..100 {
-        no_answer(&adit);
-    }
-    adit.closes(101);
-    assert_eq!(adit.descriptors(), before);
-}
