@@ -83,7 +83,7 @@ pub const COMMANDS_QUEUED_MAX: usize = 256;
 
 /// How long the main shard waits for every shard's snapshot before it names
 /// the ones that stayed silent.
-pub const SNAPSHOT_TIMEOUT: Duration = Duration::from_millis(500);
+pub const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long the main shard waits for every shard to prepare a new
 /// configuration before it gives the reload up.

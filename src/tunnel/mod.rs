@@ -212,6 +212,7 @@ impl Tunnel<'_> {
         let over = poll_fn(|cx| {
             let scratch = &mut *around.scratch.borrow_mut();
             let mut moved = false;
+            let mut more = true;
             for _ in 0..limits::TURNS_PER_POLL {
                 let (progress, over) = relay.turn(
                     &mut client.wired(cx.waker(), &mut scratch.wire),
@@ -223,36 +224,44 @@ impl Tunnel<'_> {
                 carried.1 += down;
                 around.counters.bytes_up.add(up);
                 around.counters.bytes_down.add(down);
-                moved |= progress.any;
+                moved |= progress.live;
                 if let Poll::Ready(outcome) = over {
                     return Poll::Ready(Ok(outcome));
                 }
-                if !progress.any {
-                    let now = self.alarm.now();
-                    if moved {
-                        active = now;
-                        untaken = None;
-                    }
-                    let timeout = if relay.is_half_closed() {
-                        self.terms.timeouts.half_close
-                    } else {
-                        self.terms.timeouts.idle
-                    };
-                    if now >= active.after(timeout) {
-                        // The kernel holds megabytes, which a slow peer may be
-                        // taking all the while that nothing moves here.
-                        let queued = (client.queued(), backend.queued());
-                        if queued != (0, 0) && untaken.replace(queued) != Some(queued) {
-                            active = now;
-                        }
-                    }
-                    return self.poll_stop(cx, active.after(timeout)).map(Err);
+                more = progress.any;
+                if !more {
+                    break;
                 }
             }
-            // There may be more to do, but others are waiting.
-            active = self.alarm.now();
+            let now = self.alarm.now();
+            if moved {
+                active = now;
+                untaken = None;
+            }
+            let timeout = if relay.is_half_closed() {
+                self.terms.timeouts.half_close
+            } else {
+                self.terms.timeouts.idle
+            };
+            if now >= active.after(timeout) {
+                // The kernel holds megabytes, which a slow peer may be taking
+                // all the while that nothing moves here.
+                let queued = (client.queued(), backend.queued());
+                if queued != (0, 0) && untaken.replace(queued) != Some(queued) {
+                    active = now;
+                }
+            }
+            let due = active.after(timeout);
+            if !more {
+                return self.poll_stop(cx, due).map(Err);
+            }
+            // There may be more to do, but others are waiting. Where all there
+            // is to do is to throw bytes away, that has its end, too.
             if around.cut.get() {
                 return Poll::Ready(Err(Stop::Cut));
+            }
+            if now >= due {
+                return Poll::Ready(Err(Stop::Deadline));
             }
             around.later.give_way(cx);
             Poll::Pending

@@ -101,6 +101,9 @@ pub struct Progress {
     pub down: usize,
     /// Whether anything at all changed, so that another turn may do more.
     pub any: bool,
+    /// Whether more was done than to throw bytes away, so that the tunnel is
+    /// not idle.
+    pub live: bool,
 }
 
 /// Both directions of one tunnel.
@@ -190,6 +193,7 @@ impl<E> Relay<E> {
             up: up.bytes,
             down: down.bytes,
             any: up.any || down.any,
+            live: up.is_live() || down.is_live(),
         };
         (progress, self.outcome(up.drained, down.drained))
     }
@@ -278,6 +282,14 @@ struct Step {
     ended: bool,
     /// Nothing is kept back for the sink.
     drained: bool,
+    /// Bytes were thrown away, and that was all.
+    discarded: bool,
+}
+
+impl Step {
+    fn is_live(&self) -> bool {
+        self.any && !self.discarded
+    }
 }
 
 impl<E> Half<E> {
@@ -363,7 +375,10 @@ impl<E> Half<E> {
             Self::Ending => self.end(sink, opposite, &mut step),
             Self::Discarding(_) => match source.pull(plain) {
                 Poll::Pending => {}
-                Poll::Ready(Ok(Pulled::Bytes(_))) => step.any = true,
+                Poll::Ready(Ok(Pulled::Bytes(_))) => {
+                    step.any = true;
+                    step.discarded = true;
+                }
                 Poll::Ready(Ok(Pulled::Eof) | Err(_)) => {
                     if let Self::Discarding(error) = self.take() {
                         *self = Self::Useless(error);

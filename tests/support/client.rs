@@ -83,14 +83,19 @@ impl Client {
     /// Shakes hands on this connection.
     pub fn shake(tcp: TcpStream, config: &Arc<ClientConfig>) -> Result<Self, End> {
         let client = Self::begin(tcp, config);
-        while client.is_handshaking() {
-            client.send_sealed()?;
-            if client.is_handshaking() {
-                client.take_in()?;
+        client.finish_handshake()?;
+        Ok(client)
+    }
+
+    /// Goes on with the handshake until it is done.
+    pub fn finish_handshake(&self) -> Result<(), End> {
+        while self.is_handshaking() {
+            self.send_sealed()?;
+            if self.is_handshaking() {
+                self.take_in()?;
             }
         }
-        client.send_sealed()?;
-        Ok(client)
+        self.send_sealed()
     }
 
     /// A client that has sent nothing yet. [`sealed`](Self::sealed) gives its
@@ -291,7 +296,7 @@ impl Client {
     }
 
     /// Waits for bytes of the connection and opens them.
-    fn take_in(&self) -> Result<(), End> {
+    pub fn take_in(&self) -> Result<(), End> {
         let mut buffer = [0; 64 * 1024];
         let n = loop {
             match (&self.tcp).read(&mut buffer) {

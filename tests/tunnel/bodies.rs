@@ -1,5 +1,7 @@
 //! What goes in comes out, whatever its length, in either direction.
 
+use std::thread;
+
 use crate::support::adit::{Adit, Setup};
 use crate::support::backend::{self, Ended};
 use crate::support::client::{Client, End};
@@ -57,4 +59,52 @@ fn a_quarter_of_a_gibibyte_up() {
     let (check, ended) = backend.result();
     assert_eq!((check.seen, ended), (length, Ended::Eof));
     assert_eq!(adit.stats().total.bytes_up, length);
+}
+
+/// Sends and receives the same bytes at once, through an echo.
+fn round_trip(adit: &Adit, length: u64) {
+    let client = Client::connect(adit);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            client.send_pattern(length).expect("sent");
+            client.close_notify();
+        });
+        assert_eq!(client.receive_pattern(), (length, End::CloseNotify));
+    });
+}
+
+#[test]
+fn both_directions_at_once() {
+    let backend = backend::echo();
+    let adit = Adit::start(backend.address());
+    round_trip(&adit, 64 << 20);
+    let stats = adit.stats();
+    assert_eq!(stats.total.bytes_up, 64 << 20);
+    assert_eq!(stats.total.bytes_down, 64 << 20);
+}
+
+#[test]
+fn sixty_four_bulk_tunnels_at_once() {
+    let backend = backend::echo();
+    let adit = Setup::new(backend.address()).shards(2).start();
+    thread::scope(|scope| {
+        for _ in 0..64 {
+            scope.spawn(|| round_trip(&adit, 4 << 20));
+        }
+    });
+    adit.assert_closes(64, "relay/backend/eof");
+    assert_eq!(adit.stats().total.bytes_up, 64 * (4 << 20));
+}
+
+/// The turns are short or long; the bytes are the same.
+#[test]
+fn the_least_and_the_greatest_buffer() {
+    let backend = backend::echo();
+    for size in ["1KiB", "1MiB"] {
+        let adit = Setup::new(backend.address())
+            .setting(&format!("buffer_size: {size:?}"))
+            .start();
+        round_trip(&adit, 8 << 20);
+        adit.assert_closes(1, "relay/backend/eof");
+    }
 }

@@ -54,7 +54,7 @@ fn an_early_answer_arrives_though_a_reset_follows_it() {
         backend::write_pattern(&mut stream, answer)
     });
     let adit = Adit::start(backend.address());
-    for _ in 0..100 {
+    for _ in 0..30 {
         let client = Client::connect(&adit);
         // It may be refused halfway.
         let _ = client.send_pattern(1 << 20);

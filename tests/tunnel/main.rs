@@ -4,7 +4,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backends;
 mod bodies;
+mod foreign;
+mod greetings;
 mod half_close;
 mod loss;
+mod pressure;
 mod records;
+mod timeouts;
+mod versions;

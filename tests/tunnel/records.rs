@@ -94,9 +94,10 @@ fn empty_and_padded_records() {
 /// Every update costs a key derivation: there has to be an end to them.
 #[test]
 fn key_updates_without_end_are_cut_off() {
-    let backend = backend::echo();
+    let backend = backend::greeting_sink();
     let adit = Adit::start(backend.address());
     let mut forger = Forger::connect(&adit);
+    assert_eq!(forger.client().receive_exact(1), b"!");
     for _ in 0..1000 {
         let update = forger.key_update(true);
         if forger.client().send_raw(&update).is_err() {

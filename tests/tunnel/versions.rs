@@ -1,0 +1,119 @@
+//! What is agreed on: versions, groups, sessions.
+
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::version::{TLS12, TLS13};
+use rustls::{NamedGroup, ProtocolVersion};
+
+use crate::support::adit::{Adit, Setup};
+use crate::support::backend;
+use crate::support::client::{self, Client, End};
+
+#[test]
+fn tls_1_2_and_1_3() {
+    let backend = backend::echo();
+    let adit = Adit::start(backend.address());
+    for (offered, expected) in [
+        (&TLS12, ProtocolVersion::TLSv1_2),
+        (&TLS13, ProtocolVersion::TLSv1_3),
+    ] {
+        let config = client::config(adit.certificate(), &[offered]);
+        let client = Client::connect_with(&adit, &Arc::new(config)).expect("a handshake");
+        assert_eq!(client.version(), Some(expected));
+        let length = 1 << 20;
+        client.send_pattern(length / 8).expect("sent");
+        client.close_notify();
+        assert_eq!(client.receive_pattern(), (length / 8, End::CloseNotify));
+    }
+    let client = Client::connect(&adit);
+    assert_eq!(client.version(), Some(ProtocolVersion::TLSv1_3));
+}
+
+#[test]
+fn the_post_quantum_group_is_preferred() {
+    let backend = backend::echo();
+    let adit = Adit::start(backend.address());
+    let client = Client::connect(&adit);
+    assert_eq!(client.group(), Some(NamedGroup::X25519MLKEM768));
+    // Also when the client would rather have another.
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.kx_groups.reverse();
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(adit.certificate().roots())
+        .with_no_client_auth();
+    let client = Client::connect_with(&adit, &Arc::new(config)).expect("a handshake");
+    client.send(b"hello").expect("sent");
+    assert_eq!(client.receive_exact(5), b"hello");
+    println!("a client that offers it last gets {:?}", client.group());
+}
+
+/// A session resumes on whichever shard it lands.
+#[test]
+fn sessions_resume_across_shards() {
+    let backend = backend::echo();
+    for version in [&TLS12, &TLS13] {
+        let adit = Setup::new(backend.address()).shards(2).start();
+        let mut config = client::config(adit.certificate(), &[version]);
+        config.resumption = Resumption::in_memory_sessions(64);
+        let config = Arc::new(config);
+        // One connection at a time: each has the tickets of the one before.
+        for round in 0..40 {
+            let client = Client::connect_with(&adit, &config).expect("a handshake");
+            client.send(b"hello").expect("sent");
+            // Tickets come before the first data.
+            assert_eq!(client.receive_exact(5), b"hello");
+            assert_eq!(client.resumed(), round > 0, "{version:?}, round {round}");
+            client.close_notify();
+            client.receive_all();
+        }
+        let stats = adit.wait_stats("all ends", |stats| stats.total.tunnels_open == 0);
+        assert_eq!(stats.total.handshakes, 40);
+        assert_eq!(stats.total.handshakes_resumed, 39);
+        for shard in &stats.shards {
+            assert!(shard.totals.handshakes_resumed > 0, "{stats:#?}");
+        }
+    }
+}
+
+#[test]
+fn without_tickets_nothing_resumes() {
+    let backend = backend::echo();
+    let adit = Setup::new(backend.address())
+        .tls_setting("tickets: 0")
+        .start();
+    for version in [&TLS12, &TLS13] {
+        let config = Arc::new(client::config(adit.certificate(), &[version]));
+        for _ in 0..5 {
+            let client = Client::connect_with(&adit, &config).expect("a handshake");
+            client.send(b"hello").expect("sent");
+            assert_eq!(client.receive_exact(5), b"hello");
+            assert!(!client.resumed());
+        }
+    }
+}
+
+/// A client with nothing in common is told so.
+#[test]
+fn nothing_in_common() {
+    let backend = backend::echo();
+    let adit = Adit::start(backend.address());
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    // An RSA suite, where the certificate is for ECDSA.
+    provider.cipher_suites.retain(|suite| {
+        suite.suite() == rustls::CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256
+    });
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&TLS12])
+        .expect("versions")
+        .with_root_certificates(adit.certificate().roots())
+        .with_no_client_auth();
+    match Client::connect_with(&adit, &Arc::new(config)) {
+        Err(End::Tls(rustls::Error::AlertReceived(_))) => {}
+        Err(end) => panic!("{end:?}"),
+        Ok(_) => panic!("a handshake"),
+    }
+    adit.assert_closes(1, "handshake/client/no-overlap");
+}
