@@ -87,5 +87,6 @@ pub mod tls;
 pub mod tunnel;
 
 pub use config::Config;
+pub use control::Outcome;
 pub use error::Error;
-pub use server::{Handle, Outcome, Running, Server};
+pub use server::{Handle, Running, Server};

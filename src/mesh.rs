@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Shutdown,
     /// Gather the figures.
     Stats { reply: flume::Sender<Stats> },
+    /// Count a reload that was refused before any shard was asked.
+    ReloadRefused,
     /// Take up another configuration.
     Reload {
         plan: Arc<Plan>,

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use futures_lite::{AsyncRead, AsyncWrite};
 use glommio::net::TcpStream;
-use glommio::{Latency, LocalExecutor, LocalExecutorBuilder, Placement, Shares, TaskQueueHandle};
+use glommio::{
+    Latency, LocalExecutor, LocalExecutorBuilder, Placement, Shares, Task, TaskQueueHandle,
+};
 
 use crate::limits;
 use crate::sys::{socket, stream};
@@ -65,6 +67,26 @@ impl Queues {
     pub(crate) fn spawn_control(&self, future: impl Future<Output = ()> + 'static) {
         if let Ok(task) = glommio::spawn_local_into(future, self.control) {
             task.detach();
+        }
+    }
+
+    /// Starts such a task as one that would not end of itself.
+    pub(crate) fn spawn_job(&self, future: impl Future<Output = ()> + 'static) -> Job {
+        Job(glommio::spawn_local_into(future, self.control).ok())
+    }
+}
+
+/// A task that would not end of itself. Whatever still waits when its executor
+/// ends is not dropped by that, and keeps its descriptors and memory for good:
+/// so everything has to be ended before.
+#[derive(Debug)]
+pub(crate) struct Job(Option<Task<()>>);
+
+impl Job {
+    /// Ends it, and waits until it is gone.
+    pub(crate) async fn cancel(self) {
+        if let Some(task) = self.0 {
+            task.cancel().await;
         }
     }
 }

@@ -78,7 +78,12 @@ impl Addresses {
 
 impl Named {
     async fn peers(self: &Rc<Self>) -> Result<Rc<[Peer]>, String> {
-        let now = Instant::now();
+        let fresh = self.ask_if_old(Instant::now());
+        poll_fn(|cx| self.poll_known(cx, fresh)).await
+    }
+
+    /// Whether what is known is fresh. If it is not, the resolver is asked.
+    fn ask_if_old(self: &Rc<Self>, now: Instant) -> bool {
         let mut state = self.state.borrow_mut();
         let fresh = state.expires.is_some_and(|expires| now < expires);
         if !fresh && !state.asking {
@@ -86,8 +91,7 @@ impl Named {
             let named = self.clone();
             self.queues.spawn_control(async move { named.ask().await });
         }
-        drop(state);
-        poll_fn(|cx| self.poll_known(cx, fresh)).await
+        fresh
     }
 
     /// Ready with an answer that may be old, or with the error of one that is

@@ -2,40 +2,51 @@
 
 use std::collections::HashMap;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crate::limits;
 
 /// The threads that resolve names; a clone shares them.
 ///
-/// They come into being with the first name that is asked for, and end when
+/// They come into being with the first names that are asked for, and end when
 /// the last clone is gone and what they are waiting for has answered.
 #[derive(Clone, Debug)]
 pub(crate) struct Resolver {
-    questions: flume::Sender<Question>,
-    waiting: flume::Receiver<Question>,
-    threads: Arc<Mutex<usize>>,
+    questions: flume::Sender<Name>,
+    waiting: flume::Receiver<Name>,
+    shared: Arc<Mutex<Shared>>,
+    lookup: Lookup,
 }
+
+/// A host and a port.
+type Name = (String, u16);
 
 type Answer = Result<Vec<SocketAddr>, String>;
 
-#[derive(Debug)]
-struct Question {
-    host: String,
-    port: u16,
-    answer: flume::Sender<Answer>,
+type Lookup = fn(&str, u16) -> Answer;
+
+#[derive(Debug, Default)]
+struct Shared {
+    threads: usize,
+    /// Who asked for a name that is not answered yet. Shards ask for the same
+    /// names at the same time, and one answer serves them all.
+    askers: HashMap<Name, Vec<flume::Sender<Answer>>>,
 }
 
 impl Resolver {
     pub(crate) fn new() -> Self {
-        // Bounded by the number of names in the configuration times shards:
-        // each shard has at most one question per name open.
+        Self::with(resolve)
+    }
+
+    fn with(lookup: Lookup) -> Self {
+        // Bounded by the number of names in the configuration.
         let (questions, waiting) = flume::unbounded();
         Self {
             questions,
             waiting,
-            threads: Arc::new(Mutex::new(0)),
+            shared: Arc::default(),
+            lookup,
         }
     }
 
@@ -43,57 +54,56 @@ impl Resolver {
     /// getaddrinfo(3) orders them.
     pub(crate) async fn resolve(&self, host: &str, port: u16) -> Answer {
         let (answer, answered) = flume::bounded(1);
-        let question = Question {
-            host: host.to_owned(),
-            port,
-            answer,
-        };
-        self.start_thread();
-        if self.questions.send(question).is_err() {
-            return Err("the resolver has stopped".into());
-        }
+        self.ask((host.to_owned(), port), answer);
         match answered.recv_async().await {
             Ok(answer) => answer,
             Err(_) => Err("the resolver has stopped".into()),
         }
     }
 
-    /// One more thread, if there may be one.
-    fn start_thread(&self) {
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        if *threads >= limits::RESOLVES_IN_FLIGHT_MAX {
+    fn ask(&self, name: Name, answer: flume::Sender<Answer>) {
+        let mut shared = lock(&self.shared);
+        let askers = shared.askers.entry(name.clone()).or_default();
+        askers.push(answer);
+        if askers.len() > 1 {
             return;
         }
-        let waiting = self.waiting.clone();
-        let name = format!("adit-resolve-{threads}");
-        if thread::Builder::new()
-            .name(name)
-            .spawn(move || answer_all(&waiting))
+        if shared.threads < limits::RESOLVES_IN_FLIGHT_MAX && self.start_thread(shared.threads) {
+            shared.threads += 1;
+        }
+        if shared.threads == 0 {
+            // Nobody will answer, and whoever asks learns it by that.
+            shared.askers.remove(&name);
+            return;
+        }
+        // It is received as long as this is there.
+        let _ = self.questions.send(name);
+    }
+
+    fn start_thread(&self, number: usize) -> bool {
+        let (waiting, shared, lookup) = (self.waiting.clone(), self.shared.clone(), self.lookup);
+        thread::Builder::new()
+            .name(format!("adit-resolve-{number}"))
+            .spawn(move || answer_all(&waiting, &shared, lookup))
             .is_ok()
-        {
-            *threads += 1;
+    }
+}
+
+/// One name at a time, so that one whose servers are silent keeps no other
+/// waiting.
+fn answer_all(waiting: &flume::Receiver<Name>, shared: &Mutex<Shared>, lookup: Lookup) {
+    while let Ok(name) = waiting.recv() {
+        let answer = lookup(&name.0, name.1);
+        let askers = lock(shared).askers.remove(&name);
+        for asker in askers.into_iter().flatten() {
+            // Who went away needs no answer.
+            let _ = asker.try_send(answer.clone());
         }
     }
 }
 
-fn answer_all(waiting: &flume::Receiver<Question>) {
-    while let Ok(question) = waiting.recv() {
-        // Shards ask for the same names at the same time; one answer serves
-        // all that wait by then.
-        let mut same: HashMap<(String, u16), Vec<flume::Sender<Answer>>> = HashMap::new();
-        for question in std::iter::once(question).chain(waiting.try_iter()) {
-            same.entry((question.host, question.port))
-                .or_default()
-                .push(question.answer);
-        }
-        for ((host, port), askers) in same {
-            let answer = resolve(&host, port);
-            for asker in askers {
-                // Who went away needs no answer.
-                let _ = asker.try_send(answer.clone());
-            }
-        }
-    }
+fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn resolve(host: &str, port: u16) -> Answer {
@@ -113,5 +123,44 @@ fn resolve(host: &str, port: u16) -> Answer {
             }
         }
         Err(error) => Err(format!("{host} does not resolve: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use futures_lite::future::{block_on, poll_once};
+
+    use super::*;
+
+    static SILENT: Mutex<Option<mpsc::Receiver<()>>> = Mutex::new(None);
+
+    fn lookup(host: &str, port: u16) -> Answer {
+        if host == "silent" {
+            let until = SILENT.lock().unwrap().take().unwrap();
+            let _ = until.recv();
+        }
+        Ok(vec![([127, 0, 0, 1], port).into()])
+    }
+
+    #[test]
+    fn a_silent_name_keeps_no_other_waiting_and_is_looked_up_once() {
+        let (end, until) = mpsc::channel();
+        *SILENT.lock().unwrap() = Some(until);
+        let resolver = Resolver::with(lookup);
+        block_on(async {
+            // The lookup can be made but once: the second shares the answer.
+            let silent = [resolver.resolve("silent", 1), resolver.resolve("silent", 1)];
+            let [mut first, mut second] = silent.map(Box::pin);
+            assert_eq!(poll_once(&mut first).await, None);
+            assert_eq!(poll_once(&mut second).await, None);
+            for port in 0..100 {
+                let found = resolver.resolve("quick", port).await;
+                assert_eq!(found, Ok(vec![([127, 0, 0, 1], port).into()]));
+            }
+            drop(end);
+            assert!(first.await.is_ok() && second.await.is_ok());
+        });
     }
 }

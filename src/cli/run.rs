@@ -112,6 +112,7 @@ fn reloader(
         let _turn = one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
         let outcome = plan
             .config()
+            .inspect_err(|_| handle.reload_refused())
             .and_then(|config| {
                 let log = config.log.clone();
                 handle.reload(config)?;
@@ -203,7 +204,7 @@ fn obey(signals: &mut Signals, handle: &Handle, reloads: &SyncSender<()>) {
             _ if !stopping => {
                 stopping = true;
                 notice!(
-                    "{}: draining; once more stops at once",
+                    "{} received; a second one stops at once",
                     if signal == SIGINT {
                         "SIGINT"
                     } else {

@@ -17,11 +17,21 @@ use futures_lite::FutureExt;
 use crate::limits;
 use crate::mesh::{Command, Mesh, Message, Order, Report};
 use crate::metrics::{ListenerStats, State};
-use crate::runtime::{self, Queues};
-use crate::server::Outcome;
+use crate::notice;
+use crate::runtime::{self, Job, Queues};
 use crate::tls::TicketKeys;
 use gather::Gatherings;
 use reload::Reload;
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every tunnel ended of itself.
+    Drained,
+    /// That many tunnels were still open when the drain time ran out, and were
+    /// cut.
+    Cut(u64),
+}
 
 /// What the control task is made of.
 #[derive(Debug)]
@@ -67,12 +77,12 @@ struct Drain {
 
 /// Starts the control task on the calling thread's executor, once it is given
 /// what it is made of.
-pub(crate) fn start(begun: flume::Receiver<Setup>) {
-    Queues::new().spawn_control(async move {
+pub(crate) fn start(begun: flume::Receiver<Setup>) -> Job {
+    Queues::new().spawn_job(async move {
         if let Ok(setup) = begun.recv_async().await {
             run(setup).await;
         }
-    });
+    })
 }
 
 /// Runs until every shard has drained, or has had its time to.
@@ -105,6 +115,9 @@ async fn run(setup: Setup) {
         drain: None,
     };
     control.order_all(|| Order::Serve);
+    let shards = control.mesh.len();
+    let noun = if shards == 1 { "shard" } else { "shards" };
+    notice!("serving with {shards} {noun}, pid {}", std::process::id());
     let outcome = control.work(&arriving).await;
     control.order_all(|| Order::Stop);
     let _ = ended.try_send(outcome);
@@ -143,6 +156,7 @@ impl Control {
         match command {
             Command::Shutdown => self.begin_drain(),
             Command::Stats { reply } => self.gatherings.begin(&self.mesh, reply),
+            Command::ReloadRefused => self.reloads_failed += 1,
             Command::Reload {
                 plan,
                 sockets,
@@ -210,8 +224,12 @@ impl Control {
         if self.drain.is_some() {
             return;
         }
-        log::info!(target: "adit::notice", "stopping: no more connections, open tunnels get {}",
-            humantime::format_duration(self.drain_timeout));
+        // It would open new doors while the old ones are shut.
+        self.abort_reload("the server is stopping".into());
+        notice!(
+            "stopping: no more connections, open tunnels get {}",
+            humantime::format_duration(self.drain_timeout)
+        );
         self.drain = Some(Drain {
             waiting: (0..self.mesh.len()).collect(),
             cut: 0,

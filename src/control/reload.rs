@@ -79,7 +79,7 @@ impl Control {
         }
         match result {
             Ok(()) => reload.waiting.retain(|waiting| *waiting != shard),
-            Err(cause) => return self.abort(format!("shard {shard} refused: {cause}")),
+            Err(cause) => return self.abort_reload(format!("shard {shard} refused: {cause}")),
         }
         if reload.waiting.is_empty()
             && let Some(reload) = self.reload.take()
@@ -97,11 +97,12 @@ impl Control {
             && now >= reload.deadline
         {
             let silent = format!("shards {:?} did not answer in time", reload.waiting);
-            self.abort(silent);
+            self.abort_reload(silent);
         }
     }
 
-    fn abort(&mut self, cause: String) {
+    /// Gives up the reload that is under way, if there is one.
+    pub(super) fn abort_reload(&mut self, cause: String) {
         if let Some(reload) = self.reload.take() {
             let generation = reload.generation;
             self.reloads_failed += 1;

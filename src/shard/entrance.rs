@@ -76,7 +76,11 @@ impl Entrance {
     }
 
     /// Waits until the door has a connection to give, or is to be shut.
-    async fn knock(&self, door: &Door) {
+    ///
+    /// # Errors
+    ///
+    /// It cannot be waited for, since there is no descriptor to do it with.
+    async fn knock(&self, door: &Door) -> io::Result<()> {
         let closing = poll_fn(|cx| {
             if self.closing.get() {
                 return Poll::Ready(Ok(()));
@@ -87,9 +91,7 @@ impl Entrance {
             }
             Poll::Pending
         });
-        // That it cannot be waited for means that there are no descriptors;
-        // accepting will meet with the same and see to it.
-        let _: io::Result<()> = closing.or(runtime::acceptable(door.fd.as_fd())).await;
+        closing.or(runtime::acceptable(door.fd.as_fd())).await
     }
 }
 
@@ -112,8 +114,9 @@ impl Shard {
         let mut refused = false;
         loop {
             let closing = entrance.closing.get();
-            if !closing {
-                entrance.knock(door).await;
+            if !closing && entrance.knock(door).await.is_err() {
+                // Nobody need be waiting, so that accepting would not tell.
+                runtime::sleep(limits::ACCEPT_PAUSE).await;
             }
             for taken in 0.. {
                 // While closing the queue is emptied in one go, so that as few

@@ -10,18 +10,20 @@
 mod entrance;
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
+
+use futures_lite::FutureExt;
 
 use crate::backend::{Resolver, Service};
 use crate::limits;
 use crate::mesh::{Mesh, Order, Report, Seat};
 use crate::metrics::{Counters, ShardStats};
 use crate::plan::Plan;
-use crate::runtime::{self, Queues};
+use crate::runtime::{self, Job, Queues};
 use crate::timer::{Tick, Timers};
 use crate::tls::{self, TicketKeys};
 use crate::tunnel::{Scratch, Surroundings, Terms};
@@ -56,8 +58,10 @@ pub(crate) struct Shard {
     /// When a tunnel's end was last worth a warning, and how many have been
     /// passed over since.
     warned: Cell<(Tick, u64)>,
-    /// The task that waits for the last tunnel to end, if one does.
-    draining: RefCell<Option<Waker>>,
+    /// The tasks that wait for the last tunnel to end.
+    draining: RefCell<Vec<Waker>>,
+    /// Tasks that are ended with the shard.
+    jobs: RefCell<Vec<Job>>,
 }
 
 /// A configuration made ready, and not yet taken up.
@@ -101,12 +105,14 @@ impl Shard {
                 counters: Counters::new(),
                 scratch: RefCell::new(Scratch::new(plan.config.buffer_size)),
                 cut: Cell::new(false),
+                leaving: Cell::new(false),
             }),
             keys: RefCell::new(keys),
             entrances: RefCell::default(),
             doors_open: Cell::new(0),
             warned: Cell::new((Tick::NEVER, 0)),
             draining: RefCell::default(),
+            jobs: RefCell::default(),
         });
         let sockets = sockets.into_iter().map(Some).collect();
         let first = match shard.prepare(0, &plan, sockets) {
@@ -129,10 +135,30 @@ impl Shard {
             let _ = left.try_send(());
         });
         let ticking = shard.clone();
-        shard
-            .queues
-            .spawn_control(async move { ticking.tick().await });
+        shard.start(async move { ticking.tick().await });
         let _ = leaving.recv_async().await;
+        shard.leave().await;
+    }
+
+    /// Starts a task that is ended with the shard.
+    fn start(&self, future: impl Future<Output = ()> + 'static) {
+        let job = self.queues.spawn_job(future);
+        self.jobs.borrow_mut().push(job);
+    }
+
+    /// Ends whatever is left: nothing of the shard outlives it.
+    async fn leave(&self) {
+        for entrance in self.entrances.take() {
+            entrance.close();
+        }
+        self.around.cut.set(true);
+        self.around.leaving.set(true);
+        self.around.timers.wake_all();
+        let stuck = runtime::sleep(limits::LINGER_TIMEOUT);
+        poll_fn(|cx| self.poll_empty(cx)).or(stuck).await;
+        for job in self.jobs.take() {
+            job.cancel().await;
+        }
     }
 
     /// Carries out orders until the one to leave.
@@ -287,16 +313,8 @@ impl Shard {
             entrance.close();
         }
         let shard = self.clone();
-        self.queues.spawn_control(async move {
-            poll_fn(|cx| {
-                if shard.is_empty() {
-                    std::task::Poll::Ready(())
-                } else {
-                    *shard.draining.borrow_mut() = Some(cx.waker().clone());
-                    std::task::Poll::Pending
-                }
-            })
-            .await;
+        self.start(async move {
+            poll_fn(|cx| shard.poll_empty(cx)).await;
             let report = Report::Drained {
                 shard: shard.number,
                 cut: shard.around.counters.cut(),
@@ -309,12 +327,24 @@ impl Shard {
         self.doors_open.get() == 0 && self.around.counters.tunnels_open.get() == 0
     }
 
+    /// Ready once no door is open and the last tunnel has ended.
+    fn poll_empty(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.is_empty() {
+            return Poll::Ready(());
+        }
+        let mut draining = self.draining.borrow_mut();
+        if !draining.iter().any(|waker| waker.will_wake(cx.waker())) {
+            draining.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
     /// A door was shut or a tunnel has ended.
     fn emptier(&self) {
-        if self.is_empty()
-            && let Some(waker) = self.draining.borrow_mut().take()
-        {
-            waker.wake();
+        if self.is_empty() {
+            for waker in self.draining.take() {
+                waker.wake();
+            }
         }
     }
 

@@ -1,10 +1,12 @@
 //! What the two kinds of [`relay::End`](super::relay::End) have in common.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::task::{Context, Poll, ready};
 
 use super::unsent::Unsent;
 use crate::runtime::Socket;
+use crate::sys::socket;
 
 /// How one end of a tunnel broke.
 #[derive(Debug)]
@@ -72,6 +74,12 @@ impl Link {
             self.socket.shutdown_write()?;
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Bytes that the peer has not taken yet, here and with the kernel.
+    pub(crate) fn queued(&self) -> usize {
+        let with_kernel = socket::unsent_bytes(self.socket.as_fd()).unwrap_or(0);
+        self.unsent.as_slice().len() + with_kernel as usize
     }
 
     /// Sends what is kept. Ready when nothing is.

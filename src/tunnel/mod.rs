@@ -51,6 +51,8 @@ pub(crate) struct Surroundings {
     pub(crate) scratch: RefCell<Scratch>,
     /// The order that every tunnel end now.
     pub(crate) cut: Cell<bool>,
+    /// The shard is leaving: no tunnel may wait for anything.
+    pub(crate) leaving: Cell<bool>,
 }
 
 /// What all tunnels of a listener have in common. A tunnel keeps what it
@@ -202,6 +204,8 @@ impl Tunnel<'_> {
         let take = self.terms.buffer_size;
         let mut relay = Relay::default();
         let mut active = self.alarm.now();
+        // What the peers had not taken when nothing had moved for a time.
+        let mut untaken = None;
         let mut carried = (0, 0);
         let over = poll_fn(|cx| {
             let scratch = &mut *around.scratch.borrow_mut();
@@ -222,14 +226,24 @@ impl Tunnel<'_> {
                     return Poll::Ready(Ok(outcome));
                 }
                 if !progress.any {
+                    let now = self.alarm.now();
                     if moved {
-                        active = self.alarm.now();
+                        active = now;
+                        untaken = None;
                     }
                     let timeout = if relay.is_half_closed() {
                         self.terms.timeouts.half_close
                     } else {
                         self.terms.timeouts.idle
                     };
+                    if now >= active.after(timeout) {
+                        // The kernel holds megabytes, which a slow peer may be
+                        // taking all the while that nothing moves here.
+                        let queued = (client.queued(), backend.queued());
+                        if queued != (0, 0) && untaken.replace(queued) != Some(queued) {
+                            active = now;
+                        }
+                    }
                     return self.poll_stop(cx, active.after(timeout)).map(Err);
                 }
             }
@@ -349,7 +363,8 @@ impl Tunnel<'_> {
             let client = closing::poll(&mut client, cx, &mut scratch.plain);
             let backend = closing::poll(&mut backend, cx, &mut scratch.plain);
             let now = self.alarm.now();
-            if (client.is_ready() && backend.is_ready()) || now >= due {
+            let over = now >= due || self.around.leaving.get();
+            if (client.is_ready() && backend.is_ready()) || over {
                 return Poll::Ready(());
             }
             // What the kernel has still to send is looked at once a tick.

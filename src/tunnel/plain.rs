@@ -24,6 +24,11 @@ impl PlainEnd {
         !self.link.unsent.is_empty()
     }
 
+    /// Bytes that the peer has not taken yet.
+    pub(crate) fn queued(&self) -> usize {
+        self.link.queued()
+    }
+
     pub(crate) fn into_link(self) -> Link {
         self.link
     }

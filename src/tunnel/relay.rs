@@ -109,6 +109,17 @@ pub struct Relay<E> {
     up: Half<E>,
     down: Half<E>,
     last: Who,
+    /// Which ends have ended their streams in order.
+    ended: Ended,
+    /// The end that was the first to stop taking bytes.
+    deaf: Option<Who>,
+}
+
+/// Which ends have ended their streams in order.
+#[derive(Debug, Default)]
+struct Ended {
+    client: bool,
+    backend: bool,
 }
 
 /// One direction.
@@ -138,6 +149,8 @@ impl<E> Default for Relay<E> {
             up: Half::Open,
             down: Half::Open,
             last: Who::Client,
+            ended: Ended::default(),
+            deaf: None,
         }
     }
 }
@@ -160,10 +173,18 @@ impl<E> Relay<E> {
         let up = self.up.step(client, backend, plain, self.down.opposite());
         if up.ended {
             self.last = Who::Client;
+            self.ended.client = true;
+        }
+        if self.up.sink_is_broken() {
+            self.deaf.get_or_insert(Who::Backend);
         }
         let down = self.down.step(backend, client, plain, self.up.opposite());
         if down.ended {
             self.last = Who::Backend;
+            self.ended.backend = true;
+        }
+        if self.down.sink_is_broken() {
+            self.deaf.get_or_insert(Who::Client);
         }
         let progress = Progress {
             up: up.bytes,
@@ -200,9 +221,18 @@ impl<E> Relay<E> {
             // The sink of `up` is the backend, whose own stream has ended.
             (up, Half::Ended) if up.sink_is_broken() => unheard(Who::Backend, up.take()),
             (Half::Ended, down) if down.sink_is_broken() => unheard(Who::Client, down.take()),
-            // Neither end takes bytes any more.
+            // Neither end takes bytes any more. The one whose stream was cut is
+            // the cause, or else the one that began.
             (up, down) if up.sink_is_broken() && down.sink_is_broken() => {
-                severed(Who::Backend, up.take())
+                let cause = match (self.ended.client, self.ended.backend) {
+                    (true, false) => Who::Backend,
+                    (false, true) => Who::Client,
+                    _ => self.deaf.unwrap_or(Who::Backend),
+                };
+                match cause {
+                    Who::Client => severed(cause, down.take()),
+                    Who::Backend => severed(cause, up.take()),
+                }
             }
             _ => Poll::Pending,
         }

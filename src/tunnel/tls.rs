@@ -99,6 +99,11 @@ impl TlsEnd {
         !self.link.unsent.is_empty()
     }
 
+    /// Bytes that the peer has not taken yet.
+    pub(crate) fn queued(&self) -> usize {
+        self.link.queued()
+    }
+
     pub(crate) fn into_link(self) -> Link {
         self.link
     }
@@ -114,11 +119,13 @@ impl TlsEnd {
                 Ok(done) => {
                     // The last flight, tickets included, goes out with it; what
                     // the kernel does not take follows in the relay.
-                    let flushed = self.link.flush(cx).map_err(HandshakeError::Io)?;
+                    let flushed = self.link.flush(cx);
                     if done {
+                        // Even if the peer takes nothing more: what it has sent
+                        // is carried, and the relay finds out.
                         return Poll::Ready(Ok(self.session()));
                     }
-                    ready!(flushed);
+                    ready!(flushed).map_err(HandshakeError::Io)?;
                 }
                 Err(error) => {
                     self.keep_alert(wire);
@@ -231,7 +238,8 @@ impl TlsEnd {
     fn open(&mut self, wire: &mut [u8], plain: &mut [u8]) -> usize {
         let mut used = 0;
         let mut opened = 0;
-        loop {
+        let mut over = false;
+        while !over {
             let UnbufferedStatus {
                 mut discard, state, ..
             } = self.tls.process_tls_records(&mut wire[used..]);
@@ -260,15 +268,20 @@ impl TlsEnd {
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
                 Ok(ConnectionState::PeerClosed) => self.next = Next::Eof,
-                Ok(_) => break,
+                Ok(_) => over = true,
+                // From here on it is not to be asked anything but its alert.
                 Err(error) => {
                     self.next = Next::Error(error);
-                    break;
+                    self.failed = true;
+                    over = true;
                 }
             }
+            // Also what led to the last state was consumed: a message without
+            // an answer, such as a key update.
             used += discard;
         }
         self.carry.clear();
+        self.carry.reserve_exact(wire.len() - used);
         self.carry.extend_from_slice(&wire[used..]);
         opened
     }
@@ -439,3 +452,6 @@ fn encode_error(error: EncodeError) -> rustls::Error {
 fn encrypt_error(error: EncryptError) -> rustls::Error {
     rustls::Error::General(error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

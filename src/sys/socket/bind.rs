@@ -2,24 +2,25 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::bind_error::BindError;
+use super::options::{set_keepalive, set_nodelay};
 use super::socket_file::{SocketFile, remove_stale};
 use crate::config::{Address, Host};
+use crate::limits;
 
 /// One address, bound once per shard. Nothing can connect to it before
 /// [`listen`](Self::listen).
 #[derive(Debug)]
 pub struct Bound {
-    /// One socket for each shard. Those of TCP are separate sockets, in
-    /// blocking mode, among which the kernel spreads connections
+    /// One socket for each shard, in non-blocking mode. Those of TCP are
+    /// separate sockets, among which the kernel spreads connections
     /// (SO_REUSEPORT, socket(7)). Those of a Unix listener are one socket,
-    /// duplicated; it is in non-blocking mode, since one shard must not find it
-    /// switched to blocking by another.
+    /// duplicated.
     pub fds: Vec<OwnedFd>,
     /// What is bound: with the port that the kernel chose if 0 was asked for,
     /// and with an address in place of a name.
@@ -40,6 +41,18 @@ impl Bound {
     pub fn listen(&self) -> Result<(), BindError> {
         let backlog = i32::try_from(self.backlog).unwrap_or(i32::MAX);
         for fd in &self.fds {
+            if let Address::Tcp { .. } = self.address {
+                // Linux hands these on to every connection that is accepted,
+                // which so costs no call of its own. Without them a connection
+                // is as good; nothing else can be done.
+                let _ = set_nodelay(fd.as_fd());
+                let _ = set_keepalive(
+                    fd.as_fd(),
+                    limits::KEEPALIVE_IDLE,
+                    limits::KEEPALIVE_INTERVAL,
+                    limits::KEEPALIVE_PROBES,
+                );
+            }
             SockRef::from(fd)
                 .listen(backlog)
                 .map_err(|error| BindError::new(&self.address, self.fds.len(), error))?;
@@ -181,7 +194,8 @@ fn bind_tcp(address: SocketAddr, stack: Stack, count: usize) -> io::Result<Group
 
 fn tcp_socket(address: SocketAddr, stack: Stack) -> io::Result<Socket> {
     // Close-on-exec from the start, as socket2 makes them.
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    let kind = Type::STREAM.nonblocking();
+    let socket = Socket::new(Domain::for_address(address), kind, None)?;
     if address.is_ipv6() {
         socket.set_only_v6(stack == Stack::Own)?;
     }
@@ -306,7 +320,6 @@ mod tests {
     use std::fs;
     use std::io::ErrorKind;
     use std::net::{TcpListener, TcpStream, UdpSocket};
-    use std::os::fd::AsFd;
     use std::os::unix::net::{UnixListener, UnixStream};
 
     fn bind(address: &str, count: usize) -> Result<Vec<Bound>, BindError> {
@@ -361,6 +374,18 @@ mod tests {
         assert_eq!(taken.iter().sum::<usize>(), clients.len());
         // Each is missed by all with a chance of 0.75^100.
         assert!(taken.iter().all(|&n| n > 0), "{taken:?}");
+    }
+
+    #[test]
+    fn what_is_accepted_sends_at_once_and_probes_the_silent() {
+        let bound = bind_one("127.0.0.1:0", 1);
+        bound.listen().unwrap();
+        let _client = TcpStream::connect(("127.0.0.1", port(&bound))).unwrap();
+        let fd = accept(bound.fds[0].as_fd()).unwrap();
+        let socket = SockRef::from(&fd);
+        assert!(socket.tcp_nodelay().unwrap());
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), limits::KEEPALIVE_IDLE);
     }
 
     #[test]

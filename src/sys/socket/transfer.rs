@@ -5,14 +5,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use libc::c_int;
 
-/// Takes one connection from a listener's queue. The new socket is
-/// non-blocking and close-on-exec.
-///
-/// It does not wait even if the listener is a blocking one: that is asked first
-/// whether there is something. (The kernel keeps a connection in the queue
-/// though its client has gone, so that the answer holds as long as nobody else
-/// takes from this very socket. A Unix listener that shards share is
-/// non-blocking.)
+/// Takes one connection from the queue of a listener in non-blocking mode. The
+/// new socket is non-blocking and close-on-exec.
 ///
 /// # Errors
 ///
@@ -21,17 +15,6 @@ use libc::c_int;
 /// the connection already had is passed on by accept(2), and is no fault of the
 /// listener.
 pub fn accept(listener: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    let mut poll = libc::pollfd {
-        fd: listener.as_raw_fd(),
-        events: libc::POLLIN,
-        revents: 0,
-    };
-    // SAFETY: one valid pollfd, and the call returns at once.
-    match unsafe { libc::poll(&mut poll, 1, 0) } {
-        0 => return Err(io::ErrorKind::WouldBlock.into()),
-        1 => {}
-        _ => return Err(io::Error::last_os_error()),
-    }
     let flags = libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
     // SAFETY: no address is asked for, so no memory is passed.
     let fd = unsafe {
@@ -120,8 +103,9 @@ mod tests {
     }
 
     #[test]
-    fn a_blocking_listener_is_asked_without_waiting() {
+    fn a_listener_is_asked_without_waiting() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
         let empty = accept(listener.as_fd()).unwrap_err();
         assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
         let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

@@ -1,0 +1,243 @@
+//! The public face of a running front door.
+//!
+//! [`Server`] checks and binds, [`Running`] serves, and a [`Handle`] is a hold
+//! on it for any thread. `place` decides where shards run, `listeners` keeps
+//! what is bound, `thread` is one shard's.
+
+mod handle;
+mod listeners;
+mod place;
+mod thread;
+
+pub use handle::Handle;
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use crate::backend::Resolver;
+use crate::config::Config;
+use crate::control::{self, Outcome};
+use crate::error::Error;
+use crate::limits;
+use crate::mesh::{Mesh, Message, Order, Report, Seat};
+use crate::metrics::ListenerStats;
+use crate::plan::Plan;
+use crate::shard::{self, Door};
+use crate::sys::socket;
+use crate::tls::TicketKeys;
+
+/// A front door: checked and bound, not yet serving.
+///
+/// Dropping it closes what it bound.
+#[derive(Debug)]
+pub struct Server {
+    plan: Arc<Plan>,
+    placement: Vec<Option<usize>>,
+    listeners: Vec<ListenerStats>,
+    /// For each shard and each listener, its sockets.
+    sockets: Vec<Vec<Vec<Door>>>,
+    handle: Handle,
+    mesh: Mesh,
+    seats: Vec<Seat>,
+    arriving: flume::Receiver<Message>,
+}
+
+/// A front door that serves.
+///
+/// Dropping it cuts every tunnel, stops every shard and joins its threads.
+#[derive(Debug)]
+pub struct Running {
+    threads: Vec<JoinHandle<()>>,
+    mesh: Mesh,
+    ended: flume::Receiver<Result<Outcome, String>>,
+}
+
+impl Server {
+    /// Checks everything, reads certificates and keys, and binds every
+    /// listener. Nothing is accepted yet; but clients may connect from now on,
+    /// and wait in the kernel's queue.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Identity`] for a certificate or key that cannot be used,
+    /// [`Error::System`] for what the machine refuses. Nothing is left bound.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        let placement = place::placement(&config)?;
+        let plan = Arc::new(Plan::new(config)?);
+        place::check_machine(&plan.config, placement.len())?;
+        let addresses = plan
+            .config
+            .listeners
+            .iter()
+            .map(|l| (&l.address, l.backlog));
+        let groups = socket::bind_all(addresses, placement.len())
+            .map_err(|error| Error::System(error.to_string()))?;
+        let mut entries = Vec::with_capacity(groups.len());
+        let mut sockets: Vec<Vec<Vec<Door>>> = placement.iter().map(|_| Vec::new()).collect();
+        for (listener, group) in plan.config.listeners.iter().zip(groups) {
+            let (entry, dealt) = listeners::open(&plan.config, listener, group, placement.len())?;
+            entries.push(entry);
+            for (shard, fds) in sockets.iter_mut().zip(dealt) {
+                shard.push(fds.into_iter().map(Door::new).collect());
+            }
+        }
+        let listeners = entries.iter().map(|entry| entry.stats.clone()).collect();
+        let (mesh, seats, arriving) = Mesh::new(placement.len());
+        let config = plan.config.clone();
+        let handle = Handle::new(mesh.commands(), config, placement.len(), entries);
+        Ok(Self {
+            plan,
+            placement,
+            listeners,
+            sockets,
+            handle,
+            mesh,
+            seats,
+            arriving,
+        })
+    }
+
+    /// What is bound, with the ports that the kernel chose.
+    pub fn listeners(&self) -> &[ListenerStats] {
+        &self.listeners
+    }
+
+    /// How many shards there will be.
+    pub fn shards(&self) -> usize {
+        self.placement.len()
+    }
+
+    /// A hold on this server, for any thread. What it is told before the
+    /// server runs is done when it does.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Starts every shard, and begins to accept once all of them are ready.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`], naming the shard and the cause, if any of them is
+    /// not ready within [`limits::SHARD_START_TIMEOUT`]. Then none is left.
+    pub fn start(self) -> Result<Running, Error> {
+        let Self {
+            plan,
+            placement,
+            listeners,
+            sockets,
+            mesh,
+            seats,
+            arriving,
+            ..
+        } = self;
+        let keys = TicketKeys::fresh().map_err(|error| Error::System(error.to_string()))?;
+        let resolver = Resolver::new();
+        let (ended_tx, ended) = flume::bounded(1);
+        let mut running = Running {
+            threads: Vec::with_capacity(placement.len()),
+            mesh: mesh.clone(),
+            ended,
+        };
+        // The main shard gets its control task's things once all are ready.
+        let (begin, begun) = flume::bounded(1);
+        for ((seat, cpu), sockets) in seats.into_iter().zip(placement).zip(sockets) {
+            let number = seat.shard;
+            let setup = shard::Setup {
+                seat,
+                cpu,
+                plan: plan.clone(),
+                keys: keys.clone(),
+                resolver: resolver.clone(),
+                sockets,
+            };
+            let begun = (number == 0).then(|| begun.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("adit-{number}"))
+                .spawn(move || thread::run(setup, begun))
+                .map_err(|error| {
+                    Error::System(format!("shard {number} gets no thread: {error}"))
+                })?;
+            running.threads.push(thread);
+        }
+        let waiting = await_ready(&arriving, running.threads.len())?;
+        let control = control::Setup {
+            mesh,
+            arriving,
+            listeners,
+            drain_timeout: plan.config.timeouts.drain,
+            keys,
+            ended: ended_tx,
+        };
+        for message in waiting {
+            // Commands that came early; there is room, for they came from there.
+            let _ = running.mesh.commands().try_send(message);
+        }
+        let _ = begin.send(control);
+        Ok(running)
+    }
+
+    /// Serves until told to stop, and drained: [`start`](Self::start) and
+    /// [`wait`](Running::wait).
+    ///
+    /// # Errors
+    ///
+    /// Those of both.
+    pub fn serve_forever(self) -> Result<Outcome, Error> {
+        self.start()?.wait()
+    }
+}
+
+impl Running {
+    /// Waits until the server has been told to stop, and has drained.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if a shard died.
+    pub fn wait(self) -> Result<Outcome, Error> {
+        match self.ended.recv() {
+            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Err(cause)) => Err(Error::System(cause)),
+            Err(_) => Err(Error::System("the main shard has died".into())),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for shard in 0..self.mesh.len() {
+            // One that is gone needs no order; one whose inbox is full is
+            // stalled for good or will come to it.
+            let _ = self.mesh.try_order(shard, Order::Stop);
+        }
+        for thread in self.threads.drain(..) {
+            // It has reported what there was to report.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Counts the shards ready, by the deadline. Gives back what else arrived.
+fn await_ready(arriving: &flume::Receiver<Message>, shards: usize) -> Result<Vec<Message>, Error> {
+    let deadline = Instant::now() + limits::SHARD_START_TIMEOUT;
+    let mut missing: Vec<usize> = (0..shards).collect();
+    let mut early = Vec::new();
+    while !missing.is_empty() {
+        match arriving.recv_deadline(deadline) {
+            Ok(Message::Report(Report::Ready { shard })) => missing.retain(|m| *m != shard),
+            Ok(Message::Report(Report::Failed { shard, cause })) => {
+                return Err(Error::System(format!(
+                    "shard {shard} did not start: {cause}"
+                )));
+            }
+            Ok(other) => early.push(other),
+            Err(_) => {
+                let waited = limits::SHARD_START_TIMEOUT;
+                return Err(Error::System(format!(
+                    "shards {missing:?} were not ready within {waited:?}"
+                )));
+            }
+        }
+    }
+    Ok(early)
+}

@@ -1,0 +1,94 @@
+//! Out of descriptors: accepting pauses, and goes on.
+
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::program;
+use crate::support::adit::Setup;
+use crate::support::client::{self, Client};
+use crate::support::{backend, wait_for};
+
+/// How long a process without descriptors is watched.
+const WATCHED: Duration = Duration::from_secs(1);
+
+#[test]
+fn accepting_pauses_when_no_descriptor_is_left_and_goes_on_when_one_is() {
+    // adit raises the soft limit to the hard one, so both are set.
+    let low = ["sh", "-c", "ulimit -n 160 && exec \"$@\"", "sh"];
+    let backend = backend::echo();
+    let adit = Setup::new(backend.address())
+        .setting("timeouts: (handshake: \"60s\")")
+        .under(&low)
+        .start();
+    // They say nothing, so that each holds one descriptor.
+    let mut silent: Vec<TcpStream> = (0..220).map(|_| client::tcp(adit.address())).collect();
+    adit.log().wait("accepting pauses");
+
+    // It neither spins nor fills the log meanwhile. The second is what is
+    // measured; nothing is waited for by it.
+    let cpu = adit.cpu_time();
+    std::thread::sleep(WATCHED);
+    let cpu = adit.cpu_time() - cpu;
+    println!("without descriptors: {cpu:?} of CPU in {WATCHED:?}");
+    assert!(cpu < WATCHED / 10, "{cpu:?} in {WATCHED:?}");
+    let pauses = || {
+        let lines = adit.log().lines();
+        let pauses = lines
+            .iter()
+            .filter(|line| line.contains("accepting pauses"));
+        pauses.cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(pauses().len(), 1, "{:#?}", pauses());
+    assert!(pauses()[0].contains("WARN") && pauses()[0].contains("Too many open files"));
+
+    // Room again: those who wait come in, and new ones are served.
+    silent.drain(..180);
+    let begun = Instant::now();
+    program::assert_echo(&Client::connect(&adit));
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    drop(silent);
+    adit.closes(221);
+    assert!(adit.stats().total.accept_pauses > 0);
+}
+
+/// Backend connections that fail take nothing with them.
+#[test]
+fn a_failed_backend_connect_leaks_nothing() {
+    let refusing = backend::Refusing::start();
+    const THREADS: usize = 40;
+    let adit = Setup::new(refusing.address()).shards(2).start();
+    let trust = program::trust(adit.certificate());
+    let knock = |count: usize| {
+        std::thread::scope(|scope| {
+            // Many at once, for each lasts some 100 ms: the reset waits until
+            // the client has what was sent before it.
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    for _ in 0..count / THREADS {
+                        let client = Client::connect_with(&adit, &trust).expect("a handshake");
+                        let (bytes, _) = client.receive_all();
+                        assert_eq!(bytes, [0; 0]);
+                    }
+                });
+            }
+        });
+    };
+    knock(400);
+    adit.closes(400);
+    let (fds, kib) = (adit.descriptors(), adit.memory_kib("VmRSS"));
+    knock(2000);
+    adit.assert_closes(2400, "connect/backend/refused");
+    let as_before = || (adit.descriptors() == fds).then_some(());
+    wait_for("as many descriptors as before", as_before);
+    let grown = adit.memory_kib("VmRSS").saturating_sub(kib);
+    println!("after 2000 refused connects: {grown} KiB more");
+    assert!(grown < 2048, "{grown} KiB more");
+    // Warned of, but not once for each.
+    let lines = adit.log().lines();
+    let warnings = lines
+        .iter()
+        .filter(|l| l.contains("WARN") && l.contains("refused"));
+    let warnings = warnings.count();
+    assert!((1..500).contains(&warnings), "{warnings} warnings");
+}

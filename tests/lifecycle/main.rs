@@ -1,0 +1,19 @@
+//! The process's life from outside: start, reload, drain, end, and what it
+//! costs meanwhile. One module per behaviour.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod program;
+
+mod churn;
+mod demo;
+mod descriptors;
+mod drain;
+mod idle;
+mod library;
+mod reload;
+mod spread;
+mod startup;
+mod statistics;
+mod syslog;

@@ -1,0 +1,256 @@
+//! SIGHUP: all of the new configuration, or nothing of it.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use tempfile::TempDir;
+
+use crate::program::{self, Program, listener, quiet_port};
+use crate::support::certificate::Certificate;
+use crate::support::client::{self, Client, End};
+use crate::support::{backend, backend::Backend, wait_for};
+
+/// A server with a configuration file that can be changed.
+struct Stage {
+    folder: TempDir,
+    backend: Backend<()>,
+    certificate: Certificate,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let certificate = Certificate::make(folder.path());
+        Self {
+            folder,
+            backend: backend::echo(),
+            certificate,
+        }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn listener(&self, address: &str) -> String {
+        listener(address, &self.certificate, self.backend.address())
+    }
+
+    fn config(&self, listeners: &[String]) -> String {
+        format!(
+            "(\n  listeners: [{}],\n  shards: 2,\n)",
+            listeners.join(", ")
+        )
+    }
+
+    fn serve(&self, listeners: &[String]) -> (Program, Vec<SocketAddr>) {
+        Program::serve(self.path(), &self.config(listeners))
+    }
+}
+
+/// SIGHUP, waited for until it is carried out.
+#[track_caller]
+fn reload(program: &Program, times: usize) {
+    program.signal("HUP");
+    program.wait_log_times("reloaded: the new configuration is in use", times);
+}
+
+#[test]
+fn new_connections_see_the_new_certificate_and_old_ones_go_on() {
+    let stage = Stage::new();
+    let (program, addresses) = stage.serve(&[stage.listener("127.0.0.1:0")]);
+    let old = program::trust(&stage.certificate);
+    let held = program::echo_at(addresses[0], &old);
+
+    // In the same files, as a renewal does it.
+    let renewed = Certificate::make(stage.path());
+    let new = program::trust(&renewed);
+    for _ in 0..8 {
+        // Not before it is told to.
+        program::echo_at(addresses[0], &old);
+    }
+    reload(&program, 1);
+    for _ in 0..8 {
+        program::echo_at(addresses[0], &new);
+    }
+    // What the server shows now is not what the old trust knows.
+    let fresh = program::trust(&stage.certificate);
+    let refused = Client::shake(client::tcp(addresses[0]), &fresh).err();
+    assert!(matches!(refused, Some(End::Tls(_))), "{refused:?}");
+    program::assert_echo(&held);
+    held.close_notify();
+    assert_eq!(held.receive_all(), (vec![], End::CloseNotify));
+    let stats = program.stats();
+    assert_eq!((stats.reloads, stats.reloads_failed), (1, 0));
+}
+
+#[test]
+fn a_bad_configuration_changes_nothing_and_says_where() {
+    let stage = Stage::new();
+    let one = stage.listener("127.0.0.1:0");
+    let (mut program, addresses) = stage.serve(std::slice::from_ref(&one));
+    let trust = program::trust(&stage.certificate);
+    let held = program::echo_at(addresses[0], &trust);
+    let file = stage.path().join("adit.ron");
+    let good = fs::read_to_string(&file).expect("the configuration");
+    let elsewhere = stage.path().join("elsewhere");
+    fs::create_dir(&elsewhere).expect("a folder");
+    let other = Certificate::make(&elsewhere);
+    let key = |path: &Path| format!("{:?}", path);
+    let our_key = key(&stage.certificate.key);
+    let missing = stage.path().join("missing.key");
+
+    let place = |line: usize| format!("{}:{line}:", file.display());
+    let cases = [
+        (good.replace("shards: 2", "shards: 2, shrads: 3"), place(3)),
+        (good.replace("shards: 2,\n)", "shards: 2,\n"), place(1)),
+        (String::new(), format!("{}:", file.display())),
+        (
+            good.replace(&our_key, &key(&other.key)),
+            other.key.display().to_string(),
+        ),
+        (
+            good.replace(&our_key, &key(&missing)),
+            missing.display().to_string(),
+        ),
+        (good.replace("shards: 2", "shards: 3"), "restart".to_owned()),
+        (
+            good.replace("127.0.0.1:0", "192.0.2.1:4433"),
+            "192.0.2.1:4433".to_owned(),
+        ),
+    ];
+    let tried = cases.len();
+    for (index, (bad, part)) in cases.into_iter().enumerate() {
+        assert_ne!(bad, good);
+        program::configure(stage.path(), &bad);
+        let before = program.log().len();
+        program.signal("HUP");
+        program.wait_log_times(
+            "not reloaded, the old configuration stays in use",
+            index + 1,
+        );
+        wait_for(&format!("{part:?} in the log"), || {
+            program.log()[before..].contains(&part).then_some(())
+        });
+        assert!(program.is_running());
+        program::assert_echo(&held);
+        program::echo_at(addresses[0], &trust);
+    }
+    assert_eq!(program.listeners(), addresses);
+    let stats = program.stats();
+    assert_eq!((stats.reloads, stats.reloads_failed), (0, tried as u64));
+
+    // And a good one is taken up after all that.
+    program::configure(stage.path(), &good);
+    reload(&program, 1);
+    program::echo_at(addresses[0], &trust);
+    program.signal("TERM");
+    drop(held);
+    assert_eq!(program.wait().code, Some(0));
+}
+
+#[test]
+fn listeners_come_and_go() {
+    let stage = Stage::new();
+    let ports = [quiet_port(), quiet_port()];
+    let [a, b] = ports.map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+    let [la, lb] = [a, b].map(|address| stage.listener(&address.to_string()));
+    let (program, addresses) = stage.serve(std::slice::from_ref(&la));
+    assert_eq!(addresses, [a]);
+    let trust = program::trust(&stage.certificate);
+    let held = program::echo_at(a, &trust);
+    assert!(!program::accepts(b));
+    let fds = || {
+        let fds = fs::read_dir(format!("/proc/{}/fd", program.pid()));
+        fds.expect("a process").count()
+    };
+
+    let mut most = 0;
+    for turn in 0..4 {
+        program::configure(stage.path(), &stage.config(&[la.clone(), lb.clone()]));
+        reload(&program, 3 * turn + 1);
+        program::echo_at(a, &trust);
+        wait_for("the new listener", || program::accepts(b).then_some(()));
+        program::echo_at(b, &trust);
+
+        program::configure(stage.path(), &stage.config(std::slice::from_ref(&lb)));
+        reload(&program, 3 * turn + 2);
+        wait_for("the end of the old one", || {
+            (!program::accepts(a)).then_some(())
+        });
+        program::echo_at(b, &trust);
+        // The tunnel that came in by it goes on.
+        program::assert_echo(&held);
+        assert_eq!(program.listeners(), [b]);
+
+        program::configure(stage.path(), &stage.config(std::slice::from_ref(&la)));
+        reload(&program, 3 * turn + 3);
+        wait_for("the end of the other", || {
+            (!program::accepts(b)).then_some(())
+        });
+        wait_for("the first again", || program::accepts(a).then_some(()));
+        program::echo_at(a, &trust);
+        let alone = |stats: &adit::metrics::Stats| stats.total.tunnels_open == 1;
+        wait_for("the held tunnel alone", || {
+            alone(&program.stats()).then_some(())
+        });
+        if turn == 0 {
+            most = fds() + 2;
+        }
+    }
+    wait_for("no more descriptors than after one turn", || {
+        (fds() <= most).then_some(())
+    });
+}
+
+/// Handshakes hammered at a listener throughout many reloads, of certificates,
+/// timeouts and the other listeners: none fails.
+#[test]
+fn no_handshake_is_lost_to_a_reload() {
+    const LEAST: u64 = 300;
+    const RELOADS: usize = 20;
+    let stage = Stage::new();
+    let port = SocketAddr::from(([127, 0, 0, 1], quiet_port()));
+    let hammered = stage.listener("127.0.0.1:0");
+    let (program, addresses) = stage.serve(std::slice::from_ref(&hammered));
+    let address = addresses[0];
+    let trust = program::trust(&stage.certificate);
+    let (over, done) = (AtomicBool::new(false), AtomicU64::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) || done.load(Ordering::SeqCst) < LEAST {
+                    let client = program::echo_at(address, &trust);
+                    client.close_notify();
+                    assert_eq!(client.receive_all(), (vec![], End::CloseNotify));
+                    done.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        for turn in 1..=RELOADS {
+            // Some handshakes between any two.
+            let before = done.load(Ordering::SeqCst);
+            wait_for("handshakes", || {
+                (done.load(Ordering::SeqCst) >= before + 3).then_some(())
+            });
+            let listeners = if turn % 2 == 0 {
+                vec![hammered.clone()]
+            } else {
+                vec![stage.listener(&port.to_string()), hammered.clone()]
+            };
+            program::configure(stage.path(), &stage.config(&listeners));
+            reload(&program, turn);
+        }
+        over.store(true, Ordering::SeqCst);
+    });
+    let done = done.load(Ordering::SeqCst);
+    assert!(done >= LEAST);
+    let ended = |stats: &adit::metrics::Stats| stats.total.tunnels_open == 0;
+    let stats = wait_for("the end of all tunnels", || {
+        Some(program.stats()).filter(ended)
+    });
+    assert_eq!(stats.total.handshakes, done, "{stats:#?}");
+    assert_eq!(stats.reloads, RELOADS as u64);
+}

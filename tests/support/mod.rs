@@ -1,0 +1,41 @@
+//! What the tests of the whole program share: the program itself ([`adit`]),
+//! what stands behind it ([`backend`]), who comes to it ([`client`]), and bytes
+//! that can be told from any others ([`pattern`]).
+//!
+//! Nothing here waits for a fixed time: a wait is for a condition, and fails
+//! at [`PATIENCE`].
+//!
+//! A test binary takes it in by
+//!
+//! ```ignore
+//! #[path = "../support/mod.rs"]
+//! mod support;
+//! ```
+#![allow(dead_code, reason = "no test binary uses all of it")]
+#![allow(unreachable_pub, reason = "a module of several test binaries")]
+
+pub mod adit;
+pub mod backend;
+pub mod certificate;
+pub mod client;
+pub mod forge;
+pub mod pattern;
+pub mod tools;
+
+use std::time::{Duration, Instant};
+
+/// How long a condition is waited for. Reached only when a test fails, so it
+/// is long enough for a loaded machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks again and again until there is an answer; fails at [`PATIENCE`].
+pub fn wait_for<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let due = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < due, "in vain waited for: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
