@@ -24,6 +24,12 @@ pub const PREEMPT_TIMER: Duration = Duration::from_millis(10);
 /// How soon a shard is to see to its control tasks, however busy it is.
 pub const CONTROL_LATENCY: Duration = Duration::from_millis(2);
 
+/// The longest that a shard sleeps, whether or not it has anything to do.
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Tasks of a shard that take turns with its heartbeat.
+pub const HEARTBEAT_TASKS: u32 = 4;
+
 /// Locked memory that a shard is charged with, in bytes, unless the process has
 /// CAP_IPC_LOCK. Measured on kernel 6.18 with pages of 4 KiB, [`RING_DEPTH`] and
 /// [`RING_IO_MEMORY`]: 240 KiB, which is three rings of 16 KiB and the same 64
