@@ -37,6 +37,12 @@ pub const HEARTBEATS: [Duration; 2] = [Duration::from_millis(1000), Duration::fr
 /// than it takes to look at the ring.
 pub const GIVE_WAY: Duration = Duration::from_micros(1);
 
+/// The longest that a shard sleeps, whether or not it has anything to do.
+pub const HEARTBEAT: Duration = Duration::from_secs(1);
+
+/// Tasks of a shard that take turns with its heartbeat.
+pub const HEARTBEAT_TASKS: u32 = 4;
+
 /// Locked memory that a shard is charged with, in bytes, unless the process has
 /// CAP_IPC_LOCK. Measured on kernel 6.18 with pages of 4 KiB, [`RING_DEPTH`] and
 /// [`RING_IO_MEMORY`]: 240 KiB, which is three rings of 16 KiB and the same 64

@@ -98,6 +98,26 @@ pub(crate) async fn sleep(duration: Duration) {
     glommio::timer::sleep(duration).await;
 }
 
+/// Wakes the executor once every [`limits::HEARTBEAT`], for nothing, one of
+/// [`limits::HEARTBEAT_TASKS`] tasks at a time: this is the one with that
+/// number.
+///
+/// glommio 0.9.0 can go to sleep on tasks that are ready to run. When a
+/// preemption is due at the very moment at which its `run_task_queues` begins,
+/// because the thread had lost its CPU for as long as the preemption timer
+/// takes, or because another thread's wake-up came in just then, that function
+/// returns before it has looked at any queue, and says that none has work. What
+/// was ready then waits for whatever event wakes the executor next; on a shard
+/// that is idle otherwise, there may be none. This bounds the wait. A single
+/// task might be passed over itself, and would then set no timer again; so many
+/// in a row are not.
+pub(crate) async fn heartbeat(number: u32) {
+    sleep(limits::HEARTBEAT * number).await;
+    loop {
+        sleep(limits::HEARTBEAT * limits::HEARTBEAT_TASKS).await;
+    }
+}
+
 /// A connected stream socket, TCP or Unix.
 #[derive(Debug)]
 pub(crate) struct Socket {

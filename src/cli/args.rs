@@ -20,7 +20,8 @@ listener on 127.0.0.1:8443, and behind it a page that shows the tunnel's own fig
 
 static AFTER_HELP: LazyLock<String> = LazyLock::new(|| {
     let mut text = format!(
-        "{DEMONSTRATION}\n\nWithout a configuration file:\n  \
+        "{DEMONSTRATION}\n\nThe options from --shards to --drain-timeout win over the \
+         configuration file.\n\nWithout a configuration file:\n  \
          adit --listen '*:443' --backend 127.0.0.1:8080 --cert site.pem --key site.key\n\n\
          Exit codes:\n"
     );
@@ -102,22 +103,22 @@ pub(crate) struct SourceArgs {
 /// What wins over the configuration file.
 #[derive(Debug, Default, Clone, ClapArgs)]
 pub(crate) struct OverrideArgs {
-    /// How many shards: a number, or auto for one on each CPU
+    /// How many shards: a number, or auto for one on each CPU [default: auto]
     #[arg(long, value_name = "N|auto", value_parser = parse_shards)]
     pub(crate) shards: Option<ShardsArg>,
-    /// The CPUs to run on, such as 0-3,8
+    /// The CPUs to run on, such as 0-3,8 [default: all that adit may use]
     #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
     pub(crate) cpus: Option<CpusArg>,
-    /// The least severe log lines to write
+    /// The least severe log lines to write [default: info]
     #[arg(long, value_name = "LEVEL", value_enum)]
     pub(crate) log_level: Option<LevelArg>,
-    /// Log to the system's syslog daemon
+    /// Log to the system's syslog daemon instead of standard error
     #[arg(long)]
     pub(crate) syslog: bool,
-    /// The Unix socket for "adit stats": a path, auto, or off
+    /// The Unix socket for "adit stats": a path, auto, or off [default: auto]
     #[arg(long, value_name = "PATH|off", value_parser = parse_admin, value_hint = ValueHint::FilePath)]
     pub(crate) admin: Option<AdminArg>,
-    /// How long open tunnels may go on after the order to stop, such as 30s
+    /// How long open tunnels may go on after the order to stop [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = parse_drain)]
     pub(crate) drain_timeout: Option<Duration>,
 }
@@ -264,5 +265,12 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_states_the_defaults_that_are_in_force() {
+        let help = Args::command().render_help().to_string();
+        let drain = humantime::format_duration(limits::DRAIN_TIMEOUT);
+        assert!(help.contains(&format!("[default: {drain}]")), "{help}");
     }
 }

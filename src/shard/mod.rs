@@ -147,6 +147,9 @@ impl Shard {
         }
         let ticking = shard.clone();
         shard.start(async move { ticking.tick().await });
+        for number in 0..limits::HEARTBEAT_TASKS {
+            shard.start(runtime::heartbeat(number));
+        }
         let _ = leaving.recv_async().await;
         shard.leave().await;
     }

@@ -7,6 +7,7 @@
 mod backend;
 mod certificate;
 
+use std::env;
 use std::fmt::Write as _;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
@@ -52,7 +53,7 @@ pub(crate) fn run(overrides: &Overrides) -> Result<Exit, Failure> {
         backend::handler(move || handle.stats()),
     )
     .map_err(|error| Failure::runtime(format!("no thread for the demonstration: {error}")))?;
-    output::print(&welcome(identity.cert(), backend, shards))?;
+    output::print(&welcome(&program(), identity.cert(), backend, shards))?;
     run::announce(&server, shards);
     run::serve(server, &admin, signals, || {
         Err("the demonstration has no configuration to read again".into())
@@ -80,8 +81,16 @@ fn port_is_free() -> Result<(), Failure> {
     }
 }
 
+/// How this program was called, so that what the terminal shows can be copied
+/// whether or not adit is on the path.
+fn program() -> String {
+    let called = env::args_os().next();
+    called.map_or_else(|| "adit".into(), |name| name.to_string_lossy().into_owned())
+}
+
 /// What the terminal shows.
-fn welcome(cert: &Path, backend: u16, shards: usize) -> String {
+fn welcome(program: &str, cert: &Path, backend: u16, shards: usize) -> String {
+    let program = shell_quoted(program);
     let noun = if shards == 1 { "shard" } else { "shards" };
     let cert = shell_quoted(&cert.display().to_string());
     let mut text = String::new();
@@ -96,9 +105,9 @@ fn welcome(cert: &Path, backend: u16, shards: usize) -> String {
   transfer  curl --cacert {cert} 'https://localhost:{PORT}/bytes?n=100000000' -o /dev/null
   browse    https://localhost:{PORT}/
             (the certificate was made here, so the browser asks once)
-  figures   adit stats --watch
+  figures   {program} stats --watch
 
-  Ctrl-C stops it. adit --help tells how to serve something of your own.
+  Ctrl-C stops it. {program} --help tells how to serve something of your own.
 
 ",
         version = env!("CARGO_PKG_VERSION"),
@@ -122,9 +131,15 @@ mod tests {
 
     #[test]
     fn the_curl_line_can_be_copied() {
-        let text = welcome(Path::new("/home/a b/demo.crt"), 1234, 1);
+        let text = welcome(
+            "target/release/adit",
+            Path::new("/home/a b/demo.crt"),
+            1234,
+            1,
+        );
         assert!(text.contains("curl --cacert '/home/a b/demo.crt' https://localhost:8443/\n"));
         assert!(text.contains("1 shard → plaintext on 127.0.0.1:1234"));
+        assert!(text.contains("target/release/adit stats --watch\n"));
         assert_eq!(shell_quoted("it's"), r"'it'\''s'");
     }
 }
