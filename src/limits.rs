@@ -20,18 +20,10 @@ pub const RING_IO_MEMORY: usize = 64 * 1024;
 /// The executor's preemption timer: never, as far as a shard is concerned. Its
 /// tasks give way of themselves.
 ///
-/// It must not run out. If it does between being set and the executor's first
-/// look at its task queues (on a machine with more threads than CPUs, a few
-/// milliseconds pass there easily), glommio 0.9.0 takes it that there was
-/// nothing to run, and goes to sleep with tasks that wait to run; with it,
-/// whatever they were to do, timers included, until something else wakes it.
+/// It must not run out: `runtime::heartbeat` tells what glommio 0.9.0 does if
+/// it runs out at the wrong moment, and on a machine with more threads than
+/// CPUs a few milliseconds pass easily at that moment.
 pub const PREEMPT_TIMER: Duration = Duration::from_secs(24 * 3600);
-
-/// Periods, in turn, at which an executor is woken for nothing. The same fault
-/// of glommio 0.9.0 can be set off, if hardly ever, by another thread's wake-up
-/// that comes at just the wrong moment; then these end the sleep. Two, since one
-/// could meet with the fault itself.
-pub const HEARTBEATS: [Duration; 2] = [Duration::from_millis(1000), Duration::from_millis(1300)];
 
 /// For how long a task that could go on gives way to the others: no longer
 /// than it takes to look at the ring.

@@ -138,13 +138,6 @@ impl Shard {
         });
         let around = shard.around.clone();
         shard.start(async move { around.later.attend().await });
-        for period in limits::HEARTBEATS {
-            shard.start(async move {
-                loop {
-                    runtime::sleep(period).await;
-                }
-            });
-        }
         let ticking = shard.clone();
         shard.start(async move { ticking.tick().await });
         for number in 0..limits::HEARTBEAT_TASKS {
