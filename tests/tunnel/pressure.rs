@@ -183,7 +183,10 @@ fn bulk_does_not_starve_a_ping_pong() {
             _ => backend::echo_script(stream),
         }
     });
-    let adit = Adit::start(bulk.address());
+    // Short turns, so that a tunnel has thousands of them before it has to wait.
+    let adit = Setup::new(bulk.address())
+        .setting("buffer_size: \"1KiB\"")
+        .start();
     let bulks: Vec<Client> = (0..4).map(|_| Client::connect(&adit)).collect();
     let ping = Client::connect(&adit);
     thread::scope(|scope| {
