@@ -33,7 +33,7 @@ fn twenty_thousand_connections_leave_nothing_behind() {
         begun.elapsed()
     );
     wait_for("as many descriptors as before", || {
-        (adit.descriptors() == fds).then_some(())
+        (adit.descriptors() <= fds + program::DESCRIPTORS_IN_PASSING).then_some(())
     });
     // 16,000 tunnels that lost 100 bytes each would be seen.
     assert!(grown < 1536, "{grown} KiB more than after {WARM_UP}");
