@@ -269,7 +269,9 @@ mod tests {
 
     #[test]
     fn the_help_states_the_defaults_that_are_in_force() {
+        // Wherever the lines are broken.
         let help = Args::command().render_help().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
         let drain = humantime::format_duration(limits::DRAIN_TIMEOUT);
         assert!(help.contains(&format!("[default: {drain}]")), "{help}");
     }
