@@ -79,6 +79,10 @@ pub const ORDERS_QUEUED_MAX: usize = 64;
 /// Commands (signals, handles, admin requests) that may wait for the main shard.
 pub const COMMANDS_QUEUED_MAX: usize = 256;
 
+/// How often whoever waits for the server's end looks whether the main shard is
+/// still there.
+pub const MAIN_SHARD_LOOK: Duration = Duration::from_secs(1);
+
 /// How long the main shard waits for every shard's snapshot before it names
 /// the ones that stayed silent.
 pub const SNAPSHOT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -169,6 +169,16 @@ impl Socket {
     }
 }
 
+impl Drop for Socket {
+    /// A tunnel that a fault in adit ends must not look like one that ended in
+    /// order: its peers are reset.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = socket::set_linger_reset(self.as_fd());
+        }
+    }
+}
+
 impl AsFd for Socket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         stream::borrow(&self.stream)

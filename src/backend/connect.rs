@@ -1,5 +1,6 @@
 //! Connecting to one of several addresses.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsFd;
@@ -36,7 +37,7 @@ pub(super) async fn connect(
 ) -> Result<Socket, ConnectError> {
     let mut error = ConnectError::Unresolved("the service has no backends".into());
     // Asked for only when something has to be waited for.
-    let mut deadline = None;
+    let deadline = Cell::new(None);
     for (index, backend) in backends.iter().enumerate() {
         let peers = match backend.peers().await {
             Ok(peers) => peers,
@@ -49,8 +50,9 @@ pub(super) async fn connect(
             let to_try = peers.len() - at + (backends.len() - 1 - index);
             let share = || {
                 let now = Instant::now();
-                let deadline = *deadline.get_or_insert(now + timeout);
-                deadline.saturating_duration_since(now) / to_try as u32
+                let due = deadline.get().unwrap_or(now + timeout);
+                deadline.set(Some(due));
+                due.saturating_duration_since(now) / to_try as u32
             };
             match connect_to(peer, share).await {
                 Ok(socket) => return Ok(socket),
@@ -61,13 +63,18 @@ pub(super) async fn connect(
     Err(error)
 }
 
-async fn connect_to(peer: &Peer, share: impl FnOnce() -> Duration) -> Result<Socket, ConnectError> {
+async fn connect_to(peer: &Peer, share: impl Fn() -> Duration) -> Result<Socket, ConnectError> {
+    let mut until = None;
     let began = loop {
         match socket::connect_nonblocking(peer) {
             Ok(began) => break Ok(began),
             // The backlog of a Unix socket is full; nothing tells when it is
-            // not. The caller's deadline bounds this.
+            // not.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let now = Instant::now();
+                if now >= *until.get_or_insert_with(|| now + share()) {
+                    break Err(io::ErrorKind::TimedOut.into());
+                }
                 runtime::sleep(limits::CONNECT_RETRY).await;
             }
             Err(error) => break Err(error),

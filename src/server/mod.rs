@@ -15,6 +15,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
+use flume::RecvTimeoutError;
+
 use crate::backend::Resolver;
 use crate::config::Config;
 use crate::control::{self, Outcome};
@@ -195,11 +197,20 @@ impl Running {
     ///
     /// [`Error::System`] if a shard died.
     pub fn wait(self) -> Result<Outcome, Error> {
-        match self.ended.recv() {
-            Ok(Ok(outcome)) => Ok(outcome),
-            Ok(Err(cause)) => Err(Error::System(cause)),
-            Err(_) => Err(Error::System("the main shard has died".into())),
+        loop {
+            match self.ended.recv_timeout(limits::MAIN_SHARD_LOOK) {
+                Ok(Ok(outcome)) => return Ok(outcome),
+                Ok(Err(cause)) => return Err(Error::System(cause)),
+                // A task that an executor leaves behind keeps what it holds, so
+                // that the death of the main shard need not end the channel.
+                Err(RecvTimeoutError::Timeout) if !self.main_has_died() => {}
+                Err(_) => return Err(Error::System("the main shard has died".into())),
+            }
         }
+    }
+
+    fn main_has_died(&self) -> bool {
+        self.threads.first().is_none_or(JoinHandle::is_finished) && self.ended.is_empty()
     }
 }
 

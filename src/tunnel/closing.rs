@@ -52,6 +52,14 @@ pub(super) fn poll(
     }
 }
 
+/// Bytes that are on their way to a peer who is to get them.
+pub(super) fn owed(peer: &Option<(Link, Farewell)>) -> usize {
+    match peer {
+        Some((link, Farewell::Reset | Farewell::Linger)) => link.queued(),
+        _ => 0,
+    }
+}
+
 /// Closes the connection, all that could be waited for having been waited for.
 pub(super) fn close(link: Link, farewell: Farewell) {
     match farewell {

@@ -195,9 +195,9 @@ impl Tunnel<'_> {
                 (reason, None)
             }
         };
-        // Not an orderly end: the client would take it for an empty answer.
-        self.part(Some((client.into_link(), Farewell::Reset)), None)
-            .await;
+        // Not an orderly end: the client would take it for an empty answer. It
+        // is owed nothing but tickets, so that there is nothing to wait for.
+        client.into_link().socket.reset();
         Err(end)
     }
 
@@ -362,21 +362,34 @@ impl Tunnel<'_> {
         (CloseReason::new(Phase::Relay, side, cause), None)
     }
 
-    /// Takes leave of the peers, within [`limits::LINGER_TIMEOUT`].
+    /// Takes leave of the peers, within [`limits::LINGER_TIMEOUT`] of the last
+    /// byte that one of them took, and the half-close time in all.
     async fn part(
         &self,
         mut client: Option<(Link, Farewell)>,
         mut backend: Option<(Link, Farewell)>,
     ) {
-        let due = self.alarm.now().after(limits::LINGER_TIMEOUT);
+        let began = self.alarm.now();
+        let mut due = began.after(limits::LINGER_TIMEOUT);
+        let mut untaken = usize::MAX;
         poll_fn(|cx| {
             let scratch = &mut *self.around.scratch.borrow_mut();
             let later = &self.around.later;
-            let client = closing::poll(&mut client, cx, &mut scratch.plain, later);
-            let backend = closing::poll(&mut backend, cx, &mut scratch.plain, later);
+            let told = [
+                closing::poll(&mut client, cx, &mut scratch.plain, later),
+                closing::poll(&mut backend, cx, &mut scratch.plain, later),
+            ];
             let now = self.alarm.now();
+            let in_all = began.after(self.terms.timeouts.half_close);
+            if now >= due && now < in_all && !self.around.cut.get() {
+                let queued = closing::owed(&client) + closing::owed(&backend);
+                if queued > 0 && queued < untaken {
+                    untaken = queued;
+                    due = now.after(limits::LINGER_TIMEOUT);
+                }
+            }
             let over = now >= due || self.around.leaving.get();
-            if (client.is_ready() && backend.is_ready()) || over {
+            if over || told.iter().all(Poll::is_ready) {
                 return Poll::Ready(());
             }
             // What the kernel has still to send is looked at once a tick.
