@@ -22,7 +22,7 @@ use crate::support::{PATIENCE, wait_for};
 /// shard's door, which is not there between two waits, and one of an admin
 /// connection that was counted while it closed. What is lost for every
 /// connection, or for every hundredth, is far more.
-pub const DESCRIPTORS_IN_PASSING: usize = 4;
+pub(crate) const DESCRIPTORS_IN_PASSING: usize = 4;
 
 /// The program at work. Dropping it kills it.
 pub(crate) struct Program {
