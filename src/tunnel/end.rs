@@ -68,6 +68,14 @@ impl Link {
     /// Sends what is kept, then FIN. Ready once that is done; only once is it
     /// done.
     pub(crate) fn finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.unsent.is_empty() {
+            // The FIN goes in the same segment, where there is room.
+            match socket::send_more(self.socket.as_fd(), self.unsent.as_slice()) {
+                Ok(sent) => self.unsent.advance(sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
         ready!(self.flush(cx))?;
         if !self.finished {
             self.finished = true;

@@ -209,8 +209,12 @@ impl Tunnel<'_> {
         // What the peers had not taken when nothing had moved for a time.
         let mut untaken = None;
         let mut carried = (0, 0);
+        let tickets_due = active.after(limits::TICKETS_HELD);
         let over = poll_fn(|cx| {
             let scratch = &mut *around.scratch.borrow_mut();
+            if client.holds_tickets() && self.alarm.now() >= tickets_due {
+                client.release_tickets();
+            }
             let mut moved = false;
             let mut more = true;
             for _ in 0..limits::TURNS_PER_POLL {
@@ -253,6 +257,9 @@ impl Tunnel<'_> {
             }
             let due = active.after(timeout);
             if !more {
+                if client.holds_tickets() {
+                    self.alarm.set(cx, tickets_due);
+                }
                 return self.poll_stop(cx, due).map(Err);
             }
             // There may be more to do, but others are waiting. Where all there

@@ -18,6 +18,8 @@
 //! yield by watching the completion queue, to which the kernel would then add
 //! nothing until asked.
 
+mod submit;
+
 use std::ffi::{c_int, c_uint};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -116,10 +118,17 @@ pub struct IoUring {
     pad: [c_uint; 3],
 }
 
-/// `struct io_uring_sq`. Only its size matters here.
+/// `struct io_uring_sq`.
 #[repr(C)]
 struct SubmissionQueue {
-    pointers: [*mut u8; 8],
+    kernel_head: *mut c_uint,
+    kernel_tail: *mut c_uint,
+    ring_mask: *mut c_uint,
+    ring_entries: *mut c_uint,
+    kernel_flags: *mut c_uint,
+    kernel_dropped: *mut c_uint,
+    array: *mut c_uint,
+    entries: *mut submit::Submission,
     sqe_head: c_uint,
     sqe_tail: c_uint,
     ring_sz: usize,
@@ -172,6 +181,7 @@ pub unsafe extern "C" fn __wrap_io_uring_queue_init_params(
     // SAFETY: as above; only the one field that the mapping leaves out is
     // written, as the original does.
     unsafe { (*ring).features = params.features };
+    submit::opened(fd.as_raw_fd());
     // It belongs to `ring` now, and io_uring_queue_exit closes it.
     let _ = fd.into_raw_fd();
     let counter = if params.flags & COOP_TASKRUN != 0 {
