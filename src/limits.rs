@@ -32,6 +32,10 @@ pub const PREEMPT_TIMER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// set, before the kernel is entered for them alone.
 pub const COMPLETIONS_OWED: usize = 32;
 
+/// How much later than asked a shard may wake for a timer, which then need not
+/// be set anew for each sleep.
+pub const SLEEP_SLACK: Duration = Duration::from_micros(500);
+
 /// For how long a task that could go on gives way to the others: no longer
 /// than it takes to look at the ring.
 pub const GIVE_WAY: Duration = Duration::from_micros(1);

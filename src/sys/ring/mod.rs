@@ -136,10 +136,12 @@ struct SubmissionQueue {
     pad: [c_uint; 4],
 }
 
-/// `struct io_uring_cq`. Only its size matters here.
+/// `struct io_uring_cq`.
 #[repr(C)]
 struct CompletionQueue {
-    pointers: [*mut u8; 7],
+    kernel_head: *mut c_uint,
+    kernel_tail: *mut c_uint,
+    pointers: [*mut u8; 5],
     ring_sz: usize,
     ring_ptr: *mut u8,
     pad: [c_uint; 4],
@@ -181,7 +183,9 @@ pub unsafe extern "C" fn __wrap_io_uring_queue_init_params(
     // SAFETY: as above; only the one field that the mapping leaves out is
     // written, as the original does.
     unsafe { (*ring).features = params.features };
-    submit::opened(fd.as_raw_fd());
+    // SAFETY: the mapping has set the pointer, to an aligned word that only
+    // the kernel writes; the ring is used as long as its number is.
+    unsafe { submit::opened(fd.as_raw_fd(), (*ring).cq.kernel_tail.cast()) };
     // It belongs to `ring` now, and io_uring_queue_exit closes it.
     let _ = fd.into_raw_fd();
     let counter = if params.flags & COOP_TASKRUN != 0 {

@@ -1,13 +1,18 @@
 //! What of an executor's submissions reaches the kernel.
 //!
 //! glommio 0.9.0 enters the kernel some nine times for each turn of its loop in
-//! which it sleeps, and four times where it does not. Most of that is for two
-//! preemption timers, one by time and one by completions, which it sets before
-//! it runs its tasks and cancels after. Ours are never to run out
-//! ([`limits::PREEMPT_TIMER`]): so the linker sends every `io_uring_submit` to
-//! [`__wrap_io_uring_submit`] below, which takes them, and their cancellations,
-//! out of what is submitted. With one busy tunnel that is a fifth of the CPU
-//! time of a round trip.
+//! which it sleeps, and four times where it does not. Little of that is for the
+//! sockets. The linker sends every `io_uring_submit` to
+//! [`__wrap_io_uring_submit`] below, which takes out of what is submitted:
+//!
+//! - two preemption timers, one by time and one by completions, which glommio
+//!   sets before it runs its tasks and cancels after. Ours are never to run out
+//!   ([`limits::PREEMPT_TIMER`]);
+//! - the timer that ends a sleep, if one that the kernel still has from an
+//!   earlier sleep ends it as well. The cancellation that comes after each
+//!   sleep is therefore left out, too;
+//! - the poll by which one ring is woken when another one completes something,
+//!   set before each sleep, if one from before is still there.
 //!
 //! What is left out would have completed as cancelled, and glommio keeps some
 //! hundred bytes until it sees that. The completions are owed, then: from time
@@ -15,23 +20,25 @@
 //! anyway, as many no-operations go to the kernel with the numbers of what was
 //! left out.
 //!
-//! Before it sleeps, glommio submits a poll of its second ring, and enters the
-//! kernel again to wait. [`__wrap_io_uring_wait_cqes`] does both in one call.
+//! Before it sleeps, glommio submits, and enters the kernel again to wait.
+//! [`__wrap_io_uring_wait_cqes`] does both in one call.
 //!
-//! All state is the thread's own, as its rings are. Where these functions are
-//! not linked in, all is submitted as ever.
+//! With all that a turn enters the kernel once, and twice if it sleeps. The
+//! state is the thread's own, as its rings are. Where these functions are not
+//! linked in, all is submitted as ever.
 
 use std::cell::RefCell;
 use std::ffi::{c_int, c_uint, c_void};
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
-use super::IoUring;
+use super::{IoUring, SubmissionQueue};
 use crate::limits;
 
 /// `struct io_uring_sqe` (io_uring_enter(2)).
 #[repr(C)]
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Submission {
     opcode: u8,
     flags: u8,
@@ -51,6 +58,7 @@ const _: () = assert!(size_of::<Submission>() == 64, "fixed by the kernel");
 
 /// `struct __kernel_timespec`.
 #[repr(C)]
+#[derive(Clone, Copy)]
 struct Timespec {
     seconds: i64,
     nanoseconds: i64,
@@ -80,32 +88,64 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// What was left out of one ring.
-struct Left {
-    ring: RawFd,
-    /// Timers that glommio has not cancelled yet.
-    timers: Vec<u64>,
-    /// Those that it has, whose completions are owed.
-    owed: Vec<u64>,
-    /// A poll of another ring that is to go out with the wait.
-    link: bool,
+thread_local! {
+    static RINGS: RefCell<Vec<Ring>> = const { RefCell::new(Vec::new()) };
 }
 
-thread_local! {
-    static LEFT: RefCell<Vec<Left>> = const { RefCell::new(Vec::new()) };
+/// What is known of one ring of this thread.
+#[derive(Debug)]
+struct Ring {
+    fd: RawFd,
+    /// What was left out, and is not cancelled yet.
+    left_out: Vec<u64>,
+    /// What was left out and is cancelled: completions that are owed.
+    owed: Vec<u64>,
+    /// The timer that the kernel has.
+    timer: Option<Timer>,
+    /// The poll of another ring that the kernel has.
+    link: Option<Link>,
+    /// A submission is to go out with the next wait.
+    with_wait: bool,
+    /// How much this ring has completed; where the kernel counts it.
+    completed: *const AtomicU32,
+}
+
+/// A timer that ends a sleep.
+#[derive(Clone, Copy, Debug)]
+struct Timer {
+    user_data: u64,
+    due: Instant,
+}
+
+/// A poll of another ring, which ends a sleep when that one completes
+/// something.
+#[derive(Clone, Copy, Debug)]
+struct Link {
+    fd: RawFd,
+    /// How much that ring had completed by then. While it is the same, the poll
+    /// has nothing to tell, and is still there.
+    completed: u32,
 }
 
 /// A ring of this thread was set up: whatever bore its number is gone.
-pub(super) fn opened(ring: RawFd) {
-    // During the end of a thread nothing is left out.
-    let _ = LEFT.try_with(|left| {
-        let mut left = left.borrow_mut();
-        left.retain(|left| left.ring != ring);
-        left.push(Left {
-            ring,
-            timers: Vec::new(),
+///
+/// # Safety
+///
+/// `completed` points to the ring's completion tail, and is no longer used when
+/// a submission was made after the ring is gone.
+pub(super) unsafe fn opened(fd: RawFd, completed: *const AtomicU32) {
+    // At the end of a thread nothing is known, and all is submitted.
+    let _ = RINGS.try_with(|rings| {
+        let mut rings = rings.borrow_mut();
+        rings.retain(|ring| ring.fd != fd);
+        rings.push(Ring {
+            fd,
+            left_out: Vec::new(),
             owed: Vec::new(),
-            link: false,
+            timer: None,
+            link: None,
+            with_wait: false,
+            completed,
         });
     });
 }
@@ -117,10 +157,12 @@ pub(super) fn opened(ring: RawFd) {
 ///
 /// As for the original: `ring` is set up, and nobody else uses it.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn __wrap_io_uring_submit(ring: *mut IoUring) -> c_int {
-    // SAFETY: by this function's contract.
-    let left_out = LEFT.try_with(|left| sift(&mut left.borrow_mut(), unsafe { &mut *ring }));
-    let Sifted { taken, pending } = left_out.unwrap_or(Sifted {
+pub(super) unsafe extern "C" fn __wrap_io_uring_submit(ring: *mut IoUring) -> c_int {
+    let sifted = RINGS.try_with(|rings| {
+        // SAFETY: by this function's contract.
+        sift(&mut rings.borrow_mut(), unsafe { &mut *ring })
+    });
+    let Sifted { taken, pending } = sifted.unwrap_or(Sifted {
         taken: 0,
         pending: true,
     });
@@ -129,7 +171,11 @@ pub unsafe extern "C" fn __wrap_io_uring_submit(ring: *mut IoUring) -> c_int {
     }
     // SAFETY: by this function's contract.
     let submitted = unsafe { io_uring_submit_and_wait(ring, 0) };
-    if submitted < 0 { submitted } else { submitted + taken }
+    if submitted < 0 {
+        submitted
+    } else {
+        submitted + taken
+    }
 }
 
 /// Stands in for liburing's `io_uring_wait_cqes`, which glommio calls without a
@@ -139,7 +185,7 @@ pub unsafe extern "C" fn __wrap_io_uring_submit(ring: *mut IoUring) -> c_int {
 ///
 /// As for the original.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn __wrap_io_uring_wait_cqes(
+pub(super) unsafe extern "C" fn __wrap_io_uring_wait_cqes(
     ring: *mut IoUring,
     completion: *mut *mut c_void,
     wait: c_uint,
@@ -149,12 +195,12 @@ pub unsafe extern "C" fn __wrap_io_uring_wait_cqes(
     debug_assert!(time.is_null(), "glommio sets none");
     // SAFETY: by this function's contract.
     let fd = unsafe { (*ring).ring_fd };
-    let link = LEFT.try_with(|left| {
-        let mut left = left.borrow_mut();
-        let left = left.iter_mut().find(|left| left.ring == fd);
-        left.is_some_and(|left| std::mem::take(&mut left.link))
+    let with_wait = RINGS.try_with(|rings| {
+        let mut rings = rings.borrow_mut();
+        let ring = rings.iter_mut().find(|ring| ring.fd == fd);
+        ring.is_some_and(|ring| std::mem::take(&mut ring.with_wait))
     });
-    if link.unwrap_or(false) {
+    if with_wait.unwrap_or(false) {
         // SAFETY: as above.
         let submitted = unsafe { io_uring_submit_and_wait(ring, wait) };
         if submitted < 0 {
@@ -165,6 +211,7 @@ pub unsafe extern "C" fn __wrap_io_uring_wait_cqes(
     unsafe { __io_uring_get_cqe(ring, completion, 0, wait, signals) }
 }
 
+#[derive(Debug)]
 struct Sifted {
     /// How many submissions need nothing more.
     taken: c_int,
@@ -172,101 +219,77 @@ struct Sifted {
     pending: bool,
 }
 
+/// What becomes of one submission.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Submit,
+    LeaveOut,
+    /// Also what is linked to it, which would start when it completes.
+    LeaveOutChain,
+    /// It goes to the kernel together with the wait that follows.
+    WithWait,
+}
+
 /// Takes out of a ring's queue what need not be submitted.
-fn sift(all: &mut [Left], ring: &mut IoUring) -> Sifted {
-    let submit = Sifted {
-        taken: 0,
-        pending: true,
+fn sift(rings: &mut [Ring], io_uring: &mut IoUring) -> Sifted {
+    let known = rings.iter().position(|ring| ring.fd == io_uring.ring_fd);
+    let queue = &mut io_uring.sq;
+    let (Some(own), 0) = (known, io_uring.flags & SQPOLL) else {
+        return Sifted {
+            taken: 0,
+            pending: true,
+        };
     };
-    let Some(own) = all.iter().position(|left| left.ring == ring.ring_fd) else {
-        return submit;
-    };
-    if ring.flags & SQPOLL != 0 {
-        return submit;
-    }
-    let queue = &mut ring.sq;
     let (first, end) = (queue.sqe_head, queue.sqe_tail);
+    // What the kernel did not take the last time is pending as well.
+    let behind = first != queue.kernel_head();
+    let alone = end.wrapping_sub(first) == 1 && !behind;
     let mut kept = first;
     let mut taken = 0;
     let mut cancelled = false;
-    let mut linked = false;
+    let mut chained = false;
     let mut number = first;
     while number != end {
         let submission = queue.read(number);
-        number = number.wrapping_add(1);
-        let left = &mut all[own];
-        let out = if std::mem::take(&mut linked) {
-            // It would start when the timer before it runs out.
-            linked = submission.flags & LINK != 0;
-            true
+        let verdict = if chained {
+            Verdict::LeaveOutChain
         } else {
-            match submission.opcode {
-                TIMEOUT if is_preemption(&submission) => {
-                    left.timers.push(submission.user_data);
-                    linked = submission.flags & LINK != 0;
-                    true
-                }
-                ASYNC_CANCEL => {
-                    cancelled = true;
-                    let timer = left
-                        .timers
-                        .iter()
-                        .position(|timer| *timer == submission.address);
-                    if let Some(timer) = timer {
-                        left.timers.swap_remove(timer);
-                        left.owed.push(submission.address);
-                    }
-                    timer.is_some()
-                }
-                _ => false,
-            }
+            judge(rings, own, &submission, alone)
         };
-        if out {
-            taken += 1;
-        } else {
-            if kept != number.wrapping_sub(1) {
-                queue.write(kept, submission);
+        cancelled |= submission.opcode == ASYNC_CANCEL;
+        chained = verdict == Verdict::LeaveOutChain && submission.flags & LINK != 0;
+        match verdict {
+            Verdict::LeaveOut | Verdict::LeaveOutChain => taken += 1,
+            Verdict::WithWait => {
+                rings[own].with_wait = true;
+                return Sifted {
+                    taken: 1,
+                    pending: false,
+                };
             }
-            kept = kept.wrapping_add(1);
+            Verdict::Submit => {
+                if kept != number {
+                    queue.write(kept, submission);
+                }
+                kept = kept.wrapping_add(1);
+            }
         }
+        number = number.wrapping_add(1);
     }
-    let waiting = kept.wrapping_sub(first);
     queue.sqe_tail = kept;
-    // What the kernel did not take the last time is waiting as well.
-    let behind = queue.sqe_head != queue.kernel_head();
-    if waiting == 1 && end.wrapping_sub(first) == 1 && !behind {
-        let only = queue.read(first);
-        if only.opcode == POLL_ADD && all.iter().any(|left| left.ring == only.fd) {
-            all[own].link = true;
-            return Sifted {
-                taken: 1,
-                pending: false,
-            };
-        }
-    }
-    let owed = &mut all[own].owed;
+    let owed = &mut rings[own].owed;
     // Right behind a cancellation glommio collects completions. At any other
     // time one in the ring of its timers would have it stop before it begins.
-    if cancelled && (waiting > 0 || owed.len() >= limits::COMPLETIONS_OWED) {
+    if cancelled && (kept != first || owed.len() >= limits::COMPLETIONS_OWED) {
         while queue.has_room()
             && let Some(user_data) = owed.pop()
         {
-            queue.write(
-                queue.sqe_tail,
-                Submission {
-                    opcode: NOP,
-                    flags: 0,
-                    ioprio: 0,
-                    fd: -1,
-                    offset: 0,
-                    address: 0,
-                    len: 0,
-                    op_flags: 0,
-                    user_data,
-                    rest: [0; 3],
-                },
-            );
-            queue.sqe_tail = queue.sqe_tail.wrapping_add(1);
+            queue.push(Submission {
+                opcode: NOP,
+                fd: -1,
+                user_data,
+                ..Submission::default()
+            });
             // It was counted when it was left out.
             taken -= 1;
         }
@@ -277,20 +300,96 @@ fn sift(all: &mut [Left], ring: &mut IoUring) -> Sifted {
     }
 }
 
-/// Whether a timeout is one of the executor's own: the one by completions, or
-/// the one by time.
-fn is_preemption(submission: &Submission) -> bool {
-    if submission.offset > 0 {
-        return true;
+fn judge(rings: &mut [Ring], own: usize, submission: &Submission, alone: bool) -> Verdict {
+    match submission.opcode {
+        TIMEOUT => rings[own].judge_timer(submission),
+        ASYNC_CANCEL => rings[own].judge_cancellation(submission.address),
+        POLL_ADD if alone => {
+            let completed = completed(rings, submission.fd);
+            rings[own].judge_link(submission, completed)
+        }
+        _ => Verdict::Submit,
     }
-    let time = submission.address as *const Timespec;
-    // SAFETY: whoever asked for the timeout keeps its time until it is
-    // submitted.
-    let seconds = unsafe { (*time).seconds };
-    u64::try_from(seconds).is_ok_and(|seconds| seconds >= limits::PREEMPT_TIMER.as_secs())
 }
 
-impl super::SubmissionQueue {
+/// How much the ring with that number has completed, if it is one of this
+/// thread's.
+fn completed(rings: &[Ring], fd: RawFd) -> Option<u32> {
+    let ring = rings.iter().find(|ring| ring.fd == fd)?;
+    // SAFETY: by the contract of `opened`.
+    Some(unsafe { &*ring.completed }.load(Ordering::Acquire))
+}
+
+impl Ring {
+    fn judge_timer(&mut self, submission: &Submission) -> Verdict {
+        // By completions.
+        if submission.offset > 0 {
+            self.left_out.push(submission.user_data);
+            return Verdict::LeaveOutChain;
+        }
+        // SAFETY: whoever asks for a timeout keeps its time until it is
+        // submitted.
+        let time = unsafe { *(submission.address as *const Timespec) };
+        let after = Duration::new(
+            u64::try_from(time.seconds).unwrap_or(0),
+            u32::try_from(time.nanoseconds).unwrap_or(0),
+        );
+        if after >= limits::PREEMPT_TIMER {
+            self.left_out.push(submission.user_data);
+            return Verdict::LeaveOut;
+        }
+        let now = Instant::now();
+        let due = now + after;
+        if let Some(timer) = self.timer
+            && timer.due > now
+            && timer.due <= due + limits::SLEEP_SLACK
+        {
+            self.left_out.push(submission.user_data);
+            return Verdict::LeaveOut;
+        }
+        // One from before runs out at its time, and does no harm.
+        self.timer = Some(Timer {
+            user_data: submission.user_data,
+            due,
+        });
+        Verdict::Submit
+    }
+
+    fn judge_cancellation(&mut self, whose: u64) -> Verdict {
+        if let Some(place) = self.left_out.iter().position(|left| *left == whose) {
+            self.left_out.swap_remove(place);
+            self.owed.push(whose);
+            return Verdict::LeaveOut;
+        }
+        if self.timer.is_some_and(|timer| timer.user_data == whose) {
+            // Should it have run out, there is nothing to cancel.
+            return Verdict::LeaveOut;
+        }
+        Verdict::Submit
+    }
+
+    /// `completed` is that of the ring that is polled, if it is one. Such a poll
+    /// is never cancelled: glommio lets it stay until it has something to tell.
+    fn judge_link(&mut self, submission: &Submission, completed: Option<u32>) -> Verdict {
+        let Some(completed) = completed else {
+            return Verdict::Submit;
+        };
+        if let Some(link) = self.link
+            && link.fd == submission.fd
+            && link.completed == completed
+        {
+            self.owed.push(submission.user_data);
+            return Verdict::LeaveOut;
+        }
+        self.link = Some(Link {
+            fd: submission.fd,
+            completed,
+        });
+        Verdict::WithWait
+    }
+}
+
+impl SubmissionQueue {
     fn slot(&self, number: c_uint) -> *mut Submission {
         // SAFETY: both pointers are into the ring's mapped memory, for as long
         // as the ring is; the mask keeps within the array.
@@ -307,10 +406,16 @@ impl super::SubmissionQueue {
         unsafe { *self.slot(number) = submission }
     }
 
+    /// Where there is room.
+    fn push(&mut self, submission: Submission) {
+        self.write(self.sqe_tail, submission);
+        self.sqe_tail = self.sqe_tail.wrapping_add(1);
+    }
+
     /// How far the kernel has come.
     fn kernel_head(&self) -> c_uint {
-        // SAFETY: in the ring's mapped memory; aligned, and written by the
-        // kernel only.
+        // SAFETY: in the ring's mapped memory, aligned, and written by the
+        // kernel alone.
         unsafe { AtomicU32::from_ptr(self.kernel_head) }.load(Ordering::Acquire)
     }
 
