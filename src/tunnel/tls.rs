@@ -134,23 +134,30 @@ impl TlsEnd {
     ) -> Poll<Result<Session, HandshakeError>> {
         loop {
             let all_sent = self.link.unsent.is_empty();
-            match self.shake(wire) {
-                Ok(true) if all_sent && self.said_all_but_tickets() => {
-                    self.holds_tickets = !self.link.unsent.is_empty();
+            let mut said = 0;
+            let shaken = self.shake(wire, &mut said);
+            let flight = &wire.sealing()[..said];
+            match shaken {
+                Ok(true) if all_sent && self.says_only_tickets(said) => {
+                    self.link.unsent.keep(flight);
+                    self.holds_tickets = said > 0;
                     return Poll::Ready(Ok(self.session()));
                 }
                 Ok(done) => {
-                    // The last flight, tickets included, goes out with it; what
-                    // the kernel does not take follows in the relay.
+                    // The last flight goes out with it; what the kernel does
+                    // not take follows in the relay.
+                    let sent = self.link.send(cx, flight);
                     let flushed = self.link.flush(cx);
                     if done {
                         // Even if the peer takes nothing more: what it has sent
                         // is carried, and the relay finds out.
                         return Poll::Ready(Ok(self.session()));
                     }
+                    sent.map_err(HandshakeError::Io)?;
                     ready!(flushed).map_err(HandshakeError::Io)?;
                 }
                 Err(error) => {
+                    self.link.unsent.keep(flight);
                     self.keep_alert(wire);
                     return Poll::Ready(Err(self.blame(error)));
                 }
@@ -175,7 +182,9 @@ impl TlsEnd {
     }
 
     /// Feeds the connection what has arrived. True once the handshake is done.
-    fn shake(&mut self, wire: &mut Wire) -> Result<bool, rustls::Error> {
+    /// What it has to say is the first `said` bytes of the room for sealing, or
+    /// kept already.
+    fn shake(&mut self, wire: &mut Wire, said: &mut usize) -> Result<bool, rustls::Error> {
         let mut used = 0;
         let result = loop {
             let UnbufferedStatus { discard, state, .. } =
@@ -183,9 +192,18 @@ impl TlsEnd {
             used += discard;
             match state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    if let Err(error) = keep_encoded(wire, &mut self.link, |room| data.encode(room))
-                    {
-                        break Err(error);
+                    match data.encode(&mut wire.sealing()[*said..]) {
+                        Ok(n) => *said += n,
+                        // A long chain: what is there makes room.
+                        Err(EncodeError::InsufficientSize(_)) if *said > 0 => {
+                            self.link.unsent.keep(&wire.sealing()[..*said]);
+                            *said = 0;
+                            match data.encode(wire.sealing()) {
+                                Ok(n) => *said = n,
+                                Err(error) => break Err(encode_error(error)),
+                            }
+                        }
+                        Err(error) => break Err(encode_error(error)),
                     }
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
@@ -209,11 +227,11 @@ impl TlsEnd {
         Ok(done)
     }
 
-    /// Whether a server whose handshake is done can have nothing to say but
-    /// tickets: in TLS 1.3 its own part ends with its first flight.
-    fn said_all_but_tickets(&self) -> bool {
+    /// Whether `said` bytes from a server whose handshake is done are tickets:
+    /// in TLS 1.3 its own part ends with its first flight.
+    fn says_only_tickets(&self, said: usize) -> bool {
         self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3)
-            && self.link.unsent.as_slice().len() <= limits::TICKETS_HELD_MAX
+            && said <= limits::TICKETS_HELD_MAX
     }
 
     fn session(&self) -> Session {
