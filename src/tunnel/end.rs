@@ -53,6 +53,9 @@ impl Link {
     /// Sends what the kernel takes and keeps the rest, behind what is kept
     /// already.
     pub(crate) fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         if !self.unsent.is_empty() {
             self.unsent.keep(bytes);
             return Ok(());

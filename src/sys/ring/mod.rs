@@ -20,6 +20,9 @@
 
 mod submit;
 
+use submit::Completions;
+pub use submit::{LeftOut, left_out};
+
 use std::ffi::{c_int, c_uint};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -183,9 +186,15 @@ pub unsafe extern "C" fn __wrap_io_uring_queue_init_params(
     // SAFETY: as above; only the one field that the mapping leaves out is
     // written, as the original does.
     unsafe { (*ring).features = params.features };
-    // SAFETY: the mapping has set the pointer, to an aligned word that only
-    // the kernel writes; the ring is used as long as its number is.
-    unsafe { submit::opened(fd.as_raw_fd(), (*ring).cq.kernel_tail.cast()) };
+    // SAFETY: the mapping has set the pointers, to aligned words; the ring is
+    // used for as long as its executor is, which outlives no thread.
+    unsafe {
+        let completions = Completions {
+            head: (*ring).cq.kernel_head.cast(),
+            tail: (*ring).cq.kernel_tail.cast(),
+        };
+        submit::opened(fd.as_raw_fd(), completions);
+    }
     // It belongs to `ring` now, and io_uring_queue_exit closes it.
     let _ = fd.into_raw_fd();
     let counter = if params.flags & COOP_TASKRUN != 0 {

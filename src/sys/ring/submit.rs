@@ -88,6 +88,30 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
+/// What was left out of the submissions to the rings of a thread.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// Submissions, since the rings were set up.
+    pub submissions: u64,
+    /// Those of them that the executor still counts on. It does not grow: more
+    /// than [`limits::COMPLETIONS_OWED`] a ring are never owed for long.
+    pub pending: usize,
+}
+
+/// What was left out so far, on the calling thread.
+pub fn left_out() -> LeftOut {
+    let sum = |rings: &RefCell<Vec<Ring>>| {
+        rings
+            .borrow()
+            .iter()
+            .fold(LeftOut::default(), |sum, ring| LeftOut {
+                submissions: sum.submissions + ring.count,
+                pending: sum.pending + ring.left_out.len() + ring.owed.len(),
+            })
+    };
+    RINGS.try_with(sum).unwrap_or_default()
+}
+
 thread_local! {
     static RINGS: RefCell<Vec<Ring>> = const { RefCell::new(Vec::new()) };
 }
@@ -96,6 +120,8 @@ thread_local! {
 #[derive(Debug)]
 struct Ring {
     fd: RawFd,
+    /// How many submissions were left out.
+    count: u64,
     /// What was left out, and is not cancelled yet.
     left_out: Vec<u64>,
     /// What was left out and is cancelled: completions that are owed.
@@ -106,8 +132,16 @@ struct Ring {
     link: Option<Link>,
     /// A submission is to go out with the next wait.
     with_wait: bool,
-    /// How much this ring has completed; where the kernel counts it.
-    completed: *const AtomicU32,
+    completions: Completions,
+}
+
+/// Where a ring's completions are counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Completions {
+    /// Those that glommio has seen to.
+    pub(super) head: *const AtomicU32,
+    /// All that there were.
+    pub(super) tail: *const AtomicU32,
 }
 
 /// A timer that ends a sleep.
@@ -122,8 +156,8 @@ struct Timer {
 #[derive(Clone, Copy, Debug)]
 struct Link {
     fd: RawFd,
-    /// How much that ring had completed by then. While it is the same, the poll
-    /// has nothing to tell, and is still there.
+    /// How much that ring had completed by then, all of it seen to. While it is
+    /// the same, the poll has nothing to tell, and is still there.
     completed: u32,
 }
 
@@ -131,21 +165,22 @@ struct Link {
 ///
 /// # Safety
 ///
-/// `completed` points to the ring's completion tail, and is no longer used when
-/// a submission was made after the ring is gone.
-pub(super) unsafe fn opened(fd: RawFd, completed: *const AtomicU32) {
+/// The pointers are into the ring's memory, and stay good for as long as
+/// submissions to rings of this thread are made.
+pub(super) unsafe fn opened(fd: RawFd, completions: Completions) {
     // At the end of a thread nothing is known, and all is submitted.
     let _ = RINGS.try_with(|rings| {
         let mut rings = rings.borrow_mut();
         rings.retain(|ring| ring.fd != fd);
         rings.push(Ring {
             fd,
+            count: 0,
             left_out: Vec::new(),
             owed: Vec::new(),
             timer: None,
             link: None,
             with_wait: false,
-            completed,
+            completions,
         });
     });
 }
@@ -259,7 +294,10 @@ fn sift(rings: &mut [Ring], io_uring: &mut IoUring) -> Sifted {
         cancelled |= submission.opcode == ASYNC_CANCEL;
         chained = verdict == Verdict::LeaveOutChain && submission.flags & LINK != 0;
         match verdict {
-            Verdict::LeaveOut | Verdict::LeaveOutChain => taken += 1,
+            Verdict::LeaveOut | Verdict::LeaveOutChain => {
+                rings[own].count += 1;
+                taken += 1;
+            }
             Verdict::WithWait => {
                 rings[own].with_wait = true;
                 return Sifted {
@@ -313,11 +351,14 @@ fn judge(rings: &mut [Ring], own: usize, submission: &Submission, alone: bool) -
 }
 
 /// How much the ring with that number has completed, if it is one of this
-/// thread's.
-fn completed(rings: &[Ring], fd: RawFd) -> Option<u32> {
+/// thread's, and whether all of it was seen to.
+fn completed(rings: &[Ring], fd: RawFd) -> Option<(u32, bool)> {
     let ring = rings.iter().find(|ring| ring.fd == fd)?;
+    let Completions { head, tail } = ring.completions;
     // SAFETY: by the contract of `opened`.
-    Some(unsafe { &*ring.completed }.load(Ordering::Acquire))
+    let (head, tail) = unsafe { (&*head, &*tail) };
+    let tail = tail.load(Ordering::Acquire);
+    Some((tail, tail == head.load(Ordering::Relaxed)))
 }
 
 impl Ring {
@@ -370,8 +411,8 @@ impl Ring {
 
     /// `completed` is that of the ring that is polled, if it is one. Such a poll
     /// is never cancelled: glommio lets it stay until it has something to tell.
-    fn judge_link(&mut self, submission: &Submission, completed: Option<u32>) -> Verdict {
-        let Some(completed) = completed else {
+    fn judge_link(&mut self, submission: &Submission, completed: Option<(u32, bool)>) -> Verdict {
+        let Some((completed, all_seen)) = completed else {
             return Verdict::Submit;
         };
         if let Some(link) = self.link
@@ -381,7 +422,8 @@ impl Ring {
             self.owed.push(submission.user_data);
             return Verdict::LeaveOut;
         }
-        self.link = Some(Link {
+        // With something to tell already it is gone as soon as it is there.
+        self.link = all_seen.then_some(Link {
             fd: submission.fd,
             completed,
         });
