@@ -285,13 +285,13 @@ impl<'a> Ensemble<'a> {
             ensemble.shown.push(shown);
         }
         drop(sender);
-        for _ in 0..options.threads {
-            match ensemble.reports.recv_timeout(limits::SHARD_START_TIMEOUT) {
-                Ok(worker::Report::Ready) => {}
-                Ok(worker::Report::Failed(cause)) => return Err(BenchError::System(cause)),
-                Ok(_) | Err(_) => {
-                    return Err(BenchError::System("an executor does not start".into()));
-                }
+        let mut ready = 0;
+        while ready < options.threads {
+            match ensemble.receive()? {
+                worker::Report::Ready => ready += 1,
+                worker::Report::Failed(cause) => return Err(BenchError::System(cause)),
+                // The lanes of one that is ready have nothing to do yet.
+                worker::Report::Parked(_) | worker::Report::Counted(_) => {}
             }
         }
         Ok(ensemble)
@@ -382,9 +382,15 @@ impl<'a> Ensemble<'a> {
     }
 
     fn receive(&self) -> Result<worker::Report, BenchError> {
+        let within = limits::SHARD_START_TIMEOUT;
         self.reports
-            .recv_timeout(limits::SHARD_START_TIMEOUT)
-            .map_err(|_| fault())
+            .recv_timeout(within)
+            .map_err(|error| match error {
+                RecvTimeoutError::Timeout => {
+                    BenchError::System(format!("an executor did not answer within {within:?}"))
+                }
+                RecvTimeoutError::Disconnected => fault(),
+            })
     }
 
     /// Waits until all lanes of all executors are parked.

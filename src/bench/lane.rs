@@ -494,7 +494,12 @@ impl Lane {
     async fn open_in_turn(&self, config: Option<&Arc<ClientConfig>>) -> Result<Held, Trouble> {
         let _inside = self.worker.opening.enter().await;
         self.begin();
-        self.open(config).await
+        let opened = self.open(config).await;
+        if opened.is_err() {
+            // It is seen, and counts once it is tried again.
+            Shown::add(&self.worker.shown.errors, 1);
+        }
+        opened
     }
 
     async fn open(&self, config: Option<&Arc<ClientConfig>>) -> Result<Held, Trouble> {

@@ -1,6 +1,8 @@
 //! `adit bench`: a load generator, and the backend behind what it measures.
 
 mod args;
+mod page;
+mod plot;
 mod progress;
 mod table;
 
@@ -42,6 +44,9 @@ fn measure(plan: MeasurePlan) -> Result<Exit, Failure> {
     let report = measured?;
     if let Some(file) = &plan.json {
         write(file, &json(&report)?)?;
+    }
+    if let Some(file) = &plan.html {
+        write(file, &page::render(&report)?)?;
     }
     // What a program is to read has nothing else beside it.
     let taken = plan.json.is_some_and(|file| file.as_os_str() == "-");

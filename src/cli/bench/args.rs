@@ -37,6 +37,7 @@ pub(crate) struct MeasurePlan {
     /// To be told that certificates are not verified.
     pub(crate) unverified: bool,
     pub(crate) json: Option<PathBuf>,
+    pub(crate) html: Option<PathBuf>,
     pub(crate) quiet: bool,
 }
 
@@ -267,6 +268,9 @@ struct CommonArgs {
     /// Write the figures as JSON to this file; - is standard output, with nothing else on it
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     json: Option<PathBuf>,
+    /// Write a page with plots to this file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    html: Option<PathBuf>,
     /// Show nothing on the terminal but errors
     #[arg(short, long)]
     quiet: bool,
@@ -418,6 +422,7 @@ impl CommonArgs {
             },
             unverified,
             json: self.json,
+            html: self.html,
             quiet: self.quiet,
         })
     }
