@@ -240,6 +240,15 @@ impl Dialect {
         Ok(Self { config, name })
     }
 
+    /// Has the calling thread do once what costs it tens of milliseconds the
+    /// first time: AWS-LC seeds the random numbers of each thread.
+    pub(super) fn warm(&self) {
+        // Whatever is wrong with it, the first handshake will tell.
+        for group in self.config.crypto_provider().kx_groups.iter().take(1) {
+            let _ = group.start();
+        }
+    }
+
     /// For connections that each begin anew.
     pub(super) fn forgetful(&self) -> Arc<ClientConfig> {
         Arc::new(self.config.clone())

@@ -2,7 +2,7 @@
 //!
 //! [`Options`] say what is done ([`Scenario`]), and to whom. [`measure`]
 //! ([`conductor`]) starts executors ([`worker`]), each with its share of the
-//! lanes ([`lane`]), on connections of their own making ([`link`],
+//! lanes ([`lane`], [`step`]), on connections of their own making ([`link`],
 //! [`dialect`]). Together they go through stages ([`stage`]): what is to be
 //! open is opened, a warm-up runs, all hold still while the server's figures
 //! are read ([`process`]), the measurement runs, all hold still once more. What
@@ -23,9 +23,11 @@ mod link;
 mod machine;
 mod options;
 mod pacing;
+mod preflight;
 mod process;
 mod report;
 mod stage;
+mod step;
 mod tally;
 mod turnstile;
 mod worker;

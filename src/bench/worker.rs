@@ -150,6 +150,9 @@ async fn work(setup: Setup) {
             return;
         }
     };
+    if let Some(dialect) = &dialect {
+        dialect.warm();
+    }
     let now = Instant::now();
     let parts = options.scenario.parts();
     let pacings = parts.iter().map(|part| {

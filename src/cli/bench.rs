@@ -2,6 +2,7 @@
 
 mod args;
 mod page;
+mod plan;
 mod plot;
 mod progress;
 mod table;
@@ -17,8 +18,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
-use args::{BackendPlan, MeasurePlan};
-pub(crate) use args::{BenchArgs, BenchPlan};
+pub(crate) use args::BenchArgs;
+pub(crate) use plan::BenchPlan;
+use plan::{BackendPlan, MeasurePlan};
 use progress::Bar;
 
 use super::exit::{Exit, Failure};
@@ -26,7 +28,7 @@ use super::output;
 
 pub(crate) fn run(plan: BenchPlan) -> Result<Exit, Failure> {
     match plan {
-        BenchPlan::Measure(plan) => measure(plan),
+        BenchPlan::Measure(plan) => measure(*plan),
         BenchPlan::Backend(plan) => backend(&plan),
     }
 }

@@ -20,12 +20,12 @@ pub(super) fn render(report: &Report) -> Result<String, Failure> {
     write_head(&mut page, report);
     write_cards(&mut page, report);
     if report.parts.is_empty() {
-        write_figures(&mut page, report.scenario, &report.total);
+        write_figures(&mut page, report.scenario, &report.total, report.seconds);
     }
     for (name, part) in &report.parts {
         let _ = writeln!(page, "<h2>{name}</h2>");
         write_part_cards(&mut page, part);
-        write_figures(&mut page, name, part);
+        write_figures(&mut page, name, part, report.seconds);
     }
     write_errors(&mut page, &report.total);
     page.push_str("<div class=\"two\">\n");
@@ -74,7 +74,7 @@ fn write_head(page: &mut String, report: &Report) {
     let _ = writeln!(
         page,
         "<div class=\"{class}\"><b>{verdict}</b>: {}.",
-        escaped(&report.generator.why)
+        with_options(&report.generator.why)
     );
     for note in &report.notes {
         let _ = writeln!(page, "<br>Note: {}.", escaped(note));
@@ -124,6 +124,14 @@ fn write_cards(page: &mut String, report: &Report) {
             let (value, unit) = halves(&text);
             card(page, value, unit, "server CPU per operation", false);
         }
+        let share = server.cpu_seconds * 100.0 / report.seconds.max(1e-9);
+        card(
+            page,
+            &format!("{share:.0}"),
+            "%",
+            "of a CPU used by the server",
+            false,
+        );
         let text = human::bytes(server.memory_bytes);
         let (value, unit) = halves(&text);
         card(page, value, unit, "server memory", false);
@@ -189,38 +197,56 @@ fn write_speed(page: &mut String, figures: &Figures) {
     }
 }
 
-fn write_figures(page: &mut String, name: &str, figures: &Figures) {
-    if figures
+fn write_figures(page: &mut String, name: &str, figures: &Figures, seconds: f64) {
+    // A few values make no distribution.
+    let curves: Vec<_> = figures
         .curves
         .iter()
-        .any(|(_, curve)| curve.points.len() > 1)
-    {
+        .filter(|(_, curve)| curve.points.len() > 12)
+        .collect();
+    if !curves.is_empty() {
         page.push_str("<h2>Latency</h2>\n<figure><figcaption>latency by percentile");
-        for (name, _) in &figures.curves {
+        for (name, _) in &curves {
             let _ = write!(page, "<span class=\"key {name}\">{}</span>", meaning(name));
         }
-        let plot = plot::latencies(&figures.curves);
+        let plot = plot::latencies(&curves);
         let _ = writeln!(page, "</figcaption>\n{plot}</figure><br>");
     }
     write_latencies(page, figures);
     let steps = &figures.rate;
-    let (values, caption, write): (_, _, fn(f64) -> String) = if moves_bytes(name) {
-        (&steps.bytes, "bytes a second", bytes_a_second)
+    let (counts, caption) = if moves_bytes(name) {
+        (&steps.bytes, "bytes a second")
     } else {
-        (&steps.operations, "operations a second", rate)
+        (&steps.operations, "operations a second")
     };
-    let seconds = match figures.operations_per_second {
-        0.0 => f64::INFINITY,
-        per_second => figures.operations as f64 / per_second,
-    };
-    let (values, step) = smoothed(steps, values, seconds);
+    let (mut values, step) = smoothed(steps, counts, seconds);
+    let mut unit = "/s";
+    if moves_bytes(name) {
+        let most = values.iter().copied().fold(0.0, f64::max);
+        let (divisor, name) = byte_unit(most);
+        values.iter_mut().for_each(|value| *value /= divisor);
+        unit = name;
+    }
     if values.len() > 1 {
-        let plot = plot::course(&values, step, write);
+        let plot = plot::course(&values, step, unit);
         let _ = writeln!(
             page,
             "<h2>Rate</h2>\n<figure><figcaption>{caption}, over time</figcaption>\n{plot}</figure>"
         );
     }
+}
+
+/// What so many bytes a second are best counted in.
+fn byte_unit(most: f64) -> (f64, &'static str) {
+    let units = ["B/s", "KiB/s", "MiB/s", "GiB/s"];
+    let mut divisor = 1.0;
+    for unit in units {
+        if most < divisor * 1024.0 {
+            return (divisor, unit);
+        }
+        divisor *= 1024.0;
+    }
+    (divisor, "TiB/s")
 }
 
 fn meaning(curve: &str) -> &'static str {
@@ -390,7 +416,7 @@ fn write_machine(page: &mut String, report: &Report) {
         (
             "generator's CPU",
             format!(
-                "{} s, {:.0} % of its busiest thread's",
+                "{} s; its busiest thread {:.0} %",
                 human::digits(report.generator.cpu_seconds),
                 report.generator.cpu_share * 100.0
             ),
@@ -430,6 +456,15 @@ fn flatten(rows: &mut Vec<(String, String)>, name: &str, value: &Value) {
         Value::String(text) => rows.push((name.to_owned(), text.clone())),
         other => rows.push((name.to_owned(), other.to_string())),
     }
+}
+
+/// A sentence in which options of the command line are not broken.
+fn with_options(text: &str) -> String {
+    let words = text.split(' ').map(|word| match word.starts_with("--") {
+        true => format!("<code>{}</code>", escaped(word)),
+        false => escaped(word),
+    });
+    words.collect::<Vec<_>>().join(" ")
 }
 
 fn escaped(text: &str) -> String {

@@ -7,15 +7,15 @@ use adit::bench::Curve;
 use crate::cli::human;
 
 const WIDTH: f64 = 760.0;
-const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 64.0;
+const HEIGHT: f64 = 290.0;
+const LEFT: f64 = 72.0;
 const RIGHT: f64 = 16.0;
 const TOP: f64 = 12.0;
-const BOTTOM: f64 = 40.0;
+const BOTTOM: f64 = 28.0;
 
 /// Latency over quantiles. Each nine takes as much room as the one before, so
 /// that the rare and slow are seen as well as the usual.
-pub(super) fn latencies(curves: &[(&'static str, Curve)]) -> String {
+pub(super) fn latencies(curves: &[&(&'static str, Curve)]) -> String {
     let points = || curves.iter().flat_map(|(_, curve)| &curve.points);
     let nines = points().map(|(q, _)| nines(*q)).fold(1.0, f64::max);
     let scale = Scale::latency(
@@ -45,9 +45,10 @@ pub(super) fn latencies(curves: &[(&'static str, Curve)]) -> String {
     svg + "</svg>\n"
 }
 
-/// Something counted for each step of time, from 0 on; `rate` writes one of the
-/// values.
-pub(super) fn course(values: &[f64], step_seconds: f64, rate: fn(f64) -> String) -> String {
+/// Something counted for each step of time, from 0 on, and what its values are
+/// counted in.
+pub(super) fn course(values: &[f64], step_seconds: f64, unit: &str) -> String {
+    let rate = |value: f64| format!("{} {unit}", number(value));
     let seconds = values.len() as f64 * step_seconds;
     let scale = Scale::from_zero(values.iter().copied().fold(0.0, f64::max));
     let across = |s: f64| LEFT + s / seconds.max(1e-9) * (WIDTH - LEFT - RIGHT);
@@ -129,7 +130,7 @@ impl Scale {
         HEIGHT - BOTTOM - part.clamp(0.0, 1.0) * (HEIGHT - TOP - BOTTOM)
     }
 
-    fn ticks(&self, label: fn(f64) -> String) -> Vec<(f64, String)> {
+    fn ticks(&self, label: impl Fn(f64) -> String) -> Vec<(f64, String)> {
         let values: Vec<f64> = match self {
             Self::Linear { top, step } => {
                 let steps = (top / step).round() as u32;
@@ -192,6 +193,15 @@ fn micros(us: f64) -> String {
     }
 }
 
+/// With thousands apart, or without digits that say nothing.
+fn number(value: f64) -> String {
+    if value < 999.5 {
+        trimmed(&human::digits(value)).to_owned()
+    } else {
+        human::count(value.round() as u64)
+    }
+}
+
 fn trimmed(number: &str) -> &str {
     if number.contains('.') {
         number.trim_end_matches('0').trim_end_matches('.')
@@ -230,7 +240,7 @@ fn vertical(svg: &mut String, x: f64, label: &str) {
         "<line class=\"grid\" x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{TOP}\" y2=\"{floor}\"/>\
          <text class=\"{kind}\" x=\"{:.1}\" y=\"{}\">{label}</text>",
         if kind == "last" { WIDTH - RIGHT } else { x },
-        floor + 20.0
+        floor + 18.0
     );
 }
 
@@ -278,8 +288,8 @@ mod tests {
         let one = Curve {
             points: vec![(0.0, 5.0)],
         };
-        assert!(!latencies(&[("operation", one)]).contains("NaN"));
-        let none = course(&[], 0.1, human::digits);
+        assert!(!latencies(&[&("operation", one)]).contains("NaN"));
+        let none = course(&[], 0.1, "/s");
         assert!(!none.contains("NaN") && !none.contains("inf"), "{none}");
     }
 }
