@@ -91,10 +91,10 @@ impl FromStr for Cipher {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = standard(text);
+        let wanted = standard(&text.to_ascii_uppercase());
         ALL_CIPHER_SUITES
             .iter()
-            .find(|suite| standard(&cipher_name(suite.suite())).eq_ignore_ascii_case(&wanted))
+            .find(|suite| standard(&cipher_name(suite.suite())) == wanted)
             .map(|suite| Self(*suite))
             .ok_or_else(|| {
                 let names = ALL_CIPHER_SUITES.iter();
