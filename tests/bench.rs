@@ -499,6 +499,8 @@ fn idle_tunnels_are_held_and_weighed() {
     assert_eq!(count(&json, "/operations"), 150);
     assert_eq!(json["server"]["pids"], serde_json::json!([adit.pid()]));
     assert!(count(&json, "/server/descriptors") >= 300, "{json:#}");
+    // It was measured until the last was open.
+    assert!(number(&json, "/generator/cpu_seconds") > 0.01, "{json:#}");
     let each = number(&json, "/server/memory_bytes_per_tunnel");
     assert!((2_000.0..60_000.0).contains(&each), "{each} bytes a tunnel");
     // With those of the warm-up, all closed in order.
@@ -702,8 +704,10 @@ fn a_server_that_hangs_does_not_keep_it_from_stopping() {
     .spawn()
     .expect("the program runs");
     wait_for("its connection", || has_a_socket(child.id()).then_some(()));
+    let told = Instant::now();
     signal(&child, "TERM");
     let output = child.wait_with_output().expect("its end");
+    assert!(told.elapsed() < Duration::from_secs(20));
     let json: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(count(&json, "/operations"), 0);
     assert!(count(&json, "/abandoned") <= 1);
