@@ -25,6 +25,7 @@ mod options;
 mod pacing;
 mod preflight;
 mod process;
+mod pulse;
 mod report;
 mod stage;
 mod step;

@@ -375,6 +375,10 @@ fn write_server(page: &mut String, report: &Report, server: &ServerFigures) {
             ),
         ),
         (
+            "waited for a CPU",
+            format!("{} s", human::digits(server.waiting_seconds)),
+        ),
+        (
             "CPU per operation",
             server.cpu_us_per_operation.map_or_else(dash, human::micros),
         ),
