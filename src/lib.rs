@@ -58,6 +58,8 @@
 //!   A program may install any other logger instead.
 //! - [`control::admin`]: the endpoint that `adit stats` asks, on the small HTTP
 //!   of [`http`].
+//! - [`proxy_protocol`]: the header that proxies put before a connection's
+//!   bytes, read and written.
 //! - [`sys`]: what is asked of the system, the only module with unsafe code;
 //!   [`sys::preflight`] finds what a machine will refuse.
 //! - [`tls`]: certificates; [`tunnel::relay`]: the two directions of a tunnel,
@@ -79,6 +81,7 @@ pub mod logging;
 mod mesh;
 pub mod metrics;
 mod plan;
+pub mod proxy_protocol;
 mod runtime;
 mod server;
 mod shard;
