@@ -71,6 +71,9 @@
 //! about twice the time.
 
 mod backend;
+#[cfg(feature = "bench-parts")]
+#[doc(hidden)]
+pub mod bench_parts;
 pub mod config;
 pub mod control;
 mod error;
