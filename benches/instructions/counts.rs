@@ -25,6 +25,10 @@ pub(crate) struct Counts {
     instructions: BTreeMap<String, f64>,
 }
 
+/// What any part may differ by: in a small one a single instruction is half a
+/// percent, and comes and goes with code that is not its own.
+const SLACK_INSTRUCTIONS: f64 = 2.0;
+
 /// What there is to say of one part.
 pub(crate) enum Verdict {
     Same {
@@ -144,6 +148,7 @@ impl Verdict {
             (_, None) => return Self::Gone,
         };
         let growth = (seen / expected - 1.0) * 100.0;
+        let max_percent = max_percent.max(SLACK_INSTRUCTIONS / expected * 100.0);
         if growth > max_percent {
             Self::Grown {
                 expected,
