@@ -268,6 +268,15 @@ pub const SYSLOG_WAIT: Duration = Duration::from_millis(100);
 /// How long a flush of the log, and so the end of the process, may take.
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The longest PROXY header of version 2 that is read, in bytes. The addresses
+/// of a TCP connection take 52 at most, those of Unix sockets 232; the rest is
+/// TLVs, of which a client's certificate is the longest by far.
+pub const PROXY_HEADER_MAX: usize = 8 * 1024;
+
+/// The longest unique id in a PROXY header, in bytes (its specification,
+/// section 2.2.5).
+pub const PROXY_UNIQUE_ID_MAX: usize = 128;
+
 /// The longest request head that the admin endpoint reads, in bytes.
 pub const ADMIN_REQUEST_MAX: usize = 8 * 1024;
 
