@@ -50,8 +50,10 @@ pub const HEARTBEAT_TASKS: u32 = 4;
 /// data.
 pub const TICKETS_HELD_MAX: usize = 4096;
 
-/// For how long they wait for data at most.
-pub const TICKETS_HELD: Duration = Duration::from_millis(100);
+/// How long a tunnel carries bytes before it is one that lasts: tickets wait no
+/// longer for data to go along with, and the backend's connection is kept alive.
+/// The many that are over by then are spared both.
+pub const SETTLING: Duration = Duration::from_millis(100);
 
 /// Locked memory that a shard is charged with, in bytes, unless the process has
 /// CAP_IPC_LOCK. Measured on kernel 6.18 with pages of 4 KiB, [`RING_DEPTH`] and

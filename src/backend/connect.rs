@@ -82,14 +82,8 @@ async fn connect_to(peer: &Peer, share: impl Fn() -> Duration) -> Result<Socket,
     };
     let (fd, connected) = began.map_err(|error| classify(peer, error))?;
     if let Peer::Tcp(_) = peer {
-        // A connection without them is as good; nothing else can be done.
+        // A connection without is as good; nothing else can be done.
         let _ = socket::set_nodelay(fd.as_fd());
-        let _ = socket::set_keepalive(
-            fd.as_fd(),
-            limits::KEEPALIVE_IDLE,
-            limits::KEEPALIVE_INTERVAL,
-            limits::KEEPALIVE_PROBES,
-        );
     }
     let mut socket = Socket::new(fd);
     if !connected {

@@ -23,7 +23,9 @@ pub(super) struct Carrying<'a> {
     active: Tick,
     /// What the peers had not taken when nothing had moved for a time.
     untaken: Option<(usize, usize)>,
-    tickets_due: Tick,
+    /// When it is a tunnel that lasts.
+    settles: Tick,
+    settled: bool,
     bytes_up: u64,
     bytes_down: u64,
 }
@@ -38,7 +40,8 @@ impl<'a> Carrying<'a> {
             relay: Relay::default(),
             active: now,
             untaken: None,
-            tickets_due: now.after(limits::TICKETS_HELD),
+            settles: now.after(limits::SETTLING),
+            settled: false,
             bytes_up: 0,
             bytes_down: 0,
         }
@@ -51,8 +54,10 @@ impl<'a> Carrying<'a> {
         let around = tunnel.around;
         let now = tunnel.alarm.now();
         let scratch = &mut *around.scratch.borrow_mut();
-        if self.client.holds_tickets() && now >= self.tickets_due {
+        if !self.settled && now >= self.settles {
+            self.settled = true;
             self.client.release_tickets();
+            self.backend.keep_alive();
         }
         let mut moved = false;
         let mut more = true;
@@ -95,8 +100,8 @@ impl<'a> Carrying<'a> {
         }
         let due = self.active.after(timeout);
         if !more {
-            if self.client.holds_tickets() {
-                tunnel.alarm.set(cx, self.tickets_due);
+            if !self.settled {
+                tunnel.alarm.set(cx, self.settles);
             }
             return tunnel.poll_stop(cx, due).map(Err);
         }
@@ -113,13 +118,13 @@ impl<'a> Carrying<'a> {
     }
 
     /// What the peers are to be told, and the tunnel's close reason.
-    pub(super) fn end(self, over: Result<Outcome<EndError>, Stop>) -> Parting {
+    pub(super) fn end(self: Box<Self>, over: Result<Outcome<EndError>, Stop>) -> Box<Parting> {
         let (bytes_up, bytes_down) = (self.bytes_up, self.bytes_down);
-        match over {
+        let parting = match over {
             Ok(outcome) => self.ended(outcome),
             Err(stop) => self.stopped(stop),
-        }
-        .carried(bytes_up, bytes_down)
+        };
+        Box::new(parting.carried(bytes_up, bytes_down))
     }
 
     /// The relay came to an end of itself.

@@ -40,7 +40,6 @@ use crate::later::Later;
 use crate::metrics::Counters;
 use crate::runtime::Socket;
 use crate::timer::{Alarm, Tick, Timers};
-use carrying::Carrying;
 
 /// What all tunnels of a shard have in common.
 #[derive(Debug)]
@@ -83,11 +82,11 @@ pub(crate) async fn run(around: &Surroundings, terms: &Terms, client: OwnedFd) -
         terms,
         alarm: around.timers.alarm(),
     };
-    // What comes before the relay and after it is over soon. It lives on the
-    // heap, so that the tunnel is small for as long as it lasts.
+    // Each phase lives on the heap while it lasts. In the task itself there
+    // would be room for the largest of them, and for what is handed from one
+    // to the next, for as long as the tunnel lives.
     let parting = match Box::pin(tunnel.open(Socket::new(client))).await {
-        Ok((client, backend)) => {
-            let mut carrying = Carrying::new(&tunnel, client, backend);
+        Ok(mut carrying) => {
             let over = poll_fn(|cx| carrying.poll(cx)).await;
             carrying.end(over)
         }

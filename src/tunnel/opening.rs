@@ -5,6 +5,7 @@ use std::io;
 use std::pin::pin;
 use std::task::Poll;
 
+use super::carrying::Carrying;
 use super::closing::Farewell;
 use super::parting::Parting;
 use super::plain::PlainEnd;
@@ -17,17 +18,27 @@ type End = (CloseReason, Option<String>);
 
 impl Tunnel<'_> {
     /// Shakes hands with the client and connects to a backend.
-    pub(super) async fn open(&self, socket: Socket) -> Result<(TlsEnd, PlainEnd), Parting> {
+    pub(super) async fn open(&self, socket: Socket) -> Result<Box<Carrying<'_>>, Box<Parting>> {
         let client = self.handshake(socket).await?;
-        self.connect(client).await
+        let backend = match self.connect().await {
+            Ok(backend) => backend,
+            Err(end) => {
+                // Not an orderly end: the client would take it for an empty
+                // answer. It is owed nothing but tickets, so that there is
+                // nothing to wait for.
+                client.into_link().socket.reset();
+                return Err(Box::new(Parting::new(end)));
+            }
+        };
+        Ok(Box::new(Carrying::new(self, client, backend)))
     }
 
-    async fn handshake(&self, socket: Socket) -> Result<TlsEnd, Parting> {
+    async fn handshake(&self, socket: Socket) -> Result<TlsEnd, Box<Parting>> {
         let around = self.around;
         let mut client = TlsEnd::new(socket, self.terms.tls.clone(), self.terms.truncation)
             .map_err(|error| {
                 let reason = CloseReason::new(Phase::Handshake, Side::Server, Cause::Resources);
-                Parting::new((reason, Some(error.to_string())))
+                Box::new(Parting::new((reason, Some(error.to_string()))))
             })?;
         let shaking = around.counters.handshakes_in_progress.hold();
         let due = self.alarm.now().after(self.terms.timeouts.handshake);
@@ -64,10 +75,11 @@ impl Tunnel<'_> {
             Cause::Reset | Cause::Eof => Farewell::Close,
             _ => Farewell::Linger,
         };
-        Err(Parting::new(end).client(client.into_link(), farewell))
+        let parting = Parting::new(end).client(client.into_link(), farewell);
+        Err(Box::new(parting))
     }
 
-    async fn connect(&self, client: TlsEnd) -> Result<(TlsEnd, PlainEnd), Parting> {
+    async fn connect(&self) -> Result<PlainEnd, End> {
         let due = self.alarm.now().after(self.terms.timeouts.connect);
         let mut connecting = pin!(self.terms.service.connect(self.terms.timeouts.connect));
         let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
@@ -76,7 +88,7 @@ impl Tunnel<'_> {
         })
         .await;
         let end = match connected {
-            Ok(Ok(socket)) => return Ok((client, PlainEnd::new(socket))),
+            Ok(Ok(socket)) => return Ok(PlainEnd::new(socket)),
             Ok(Err(error)) => connect_end(error),
             Err(Stop::Deadline) => {
                 let reason = CloseReason::new(Phase::Connect, Side::Backend, Cause::Timeout);
@@ -87,10 +99,7 @@ impl Tunnel<'_> {
                 (reason, None)
             }
         };
-        // Not an orderly end: the client would take it for an empty answer. It
-        // is owed nothing but tickets, so that there is nothing to wait for.
-        client.into_link().socket.reset();
-        Err(Parting::new(end))
+        Err(end)
     }
 }
 

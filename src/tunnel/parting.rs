@@ -55,7 +55,7 @@ impl Parting {
     }
 
     /// Closes what is still open.
-    pub(super) fn close(self) -> Summary {
+    pub(super) fn close(self: Box<Self>) -> Summary {
         for (link, farewell) in [self.client, self.backend].into_iter().flatten() {
             closing::close(link, farewell);
         }
@@ -66,7 +66,7 @@ impl Parting {
 impl Tunnel<'_> {
     /// Takes leave of the peers, within [`limits::LINGER_TIMEOUT`] of the last
     /// byte that one of them took, and the half-close time in all.
-    pub(super) async fn part(&self, mut parting: Parting) -> Summary {
+    pub(super) async fn part(&self, mut parting: Box<Parting>) -> Summary {
         let began = self.alarm.now();
         let mut due = began.after(limits::LINGER_TIMEOUT);
         let mut untaken = usize::MAX;

@@ -1,10 +1,13 @@
 //! The end of a tunnel that speaks plaintext.
 
+use std::os::fd::AsFd;
 use std::task::{Context, Poll, Waker, ready};
 
 use super::end::{EndError, Link};
 use super::relay::{End, Pulled};
+use crate::limits;
 use crate::runtime::Socket;
+use crate::sys::socket;
 
 /// A peer that is spoken to in plaintext.
 #[derive(Debug)]
@@ -27,6 +30,17 @@ impl PlainEnd {
     /// Bytes that the peer has not taken yet.
     pub(crate) fn queued(&self) -> usize {
         self.link.queued()
+    }
+
+    /// Has the kernel find out when the peer is no longer there.
+    pub(crate) fn keep_alive(&self) {
+        // A connection without is as good, and a Unix socket needs none.
+        let _ = socket::set_keepalive(
+            self.link.socket.as_fd(),
+            limits::KEEPALIVE_IDLE,
+            limits::KEEPALIVE_INTERVAL,
+            limits::KEEPALIVE_PROBES,
+        );
     }
 
     pub(crate) fn into_link(self) -> Link {

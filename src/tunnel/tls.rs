@@ -107,17 +107,11 @@ impl TlsEnd {
         self.link.queued()
     }
 
-    /// Whether the session's tickets are still to be sent.
+    /// Has the next flush send the session's tickets.
     ///
     /// A server's tickets are not part of the handshake (RFC 8446, section
     /// 4.6.1), and in a send of their own they cost both sides a wake-up. They
-    /// go along with the first bytes for the peer, whatever these are; who has
-    /// none in a while is to [`release`](Self::release_tickets) them.
-    pub(crate) fn holds_tickets(&self) -> bool {
-        self.holds_tickets
-    }
-
-    /// Has the next flush send the tickets.
+    /// wait for the first bytes to the peer, whatever these are, or for this.
     pub(crate) fn release_tickets(&mut self) {
         self.holds_tickets = false;
     }

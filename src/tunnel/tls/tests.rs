@@ -455,12 +455,12 @@ fn tickets_are_held_until_there_are_bytes_to_go_with() {
         },
         async move |mut server| {
             server.shake().await.expect("a handshake");
-            assert!(server.end.holds_tickets());
+            assert!(server.end.holds_tickets);
             assert!(!server.end.is_stalled());
             server.flush().await.expect("nothing to flush");
             held.send(()).expect("sent");
             server.push(b"hello").await.expect("pushed");
-            assert!(!server.end.holds_tickets());
+            assert!(!server.end.holds_tickets);
         },
     );
 }
