@@ -450,6 +450,8 @@ fn tickets_are_held_until_there_are_bytes_to_go_with() {
             let early = client.socket.read(&mut [0; 1]);
             assert_eq!(early.unwrap_err().kind(), io::ErrorKind::WouldBlock);
             client.socket.set_nonblocking(false).expect("set");
+            let records = client.seal(b"go on");
+            client.send(&records);
             assert_eq!(client.read(5), b"hello");
             assert_eq!(client.tls.tls13_tickets_received(), 2);
         },
@@ -459,6 +461,8 @@ fn tickets_are_held_until_there_are_bytes_to_go_with() {
             assert!(!server.end.is_stalled());
             server.flush().await.expect("nothing to flush");
             held.send(()).expect("sent");
+            let word = server.pull().await.expect("bytes");
+            assert_eq!(word.as_deref(), Some(&b"go on"[..]));
             server.push(b"hello").await.expect("pushed");
             assert!(!server.end.holds_tickets);
         },
