@@ -1,4 +1,4 @@
-//! The link-time wrap of src/sys/ring.rs, seen from a program that glommio
+//! The link-time wrap of src/sys/ring, seen from a program that glommio
 //! runs in.
 
 use std::os::fd::{FromRawFd, IntoRawFd};

@@ -20,7 +20,6 @@
 
 mod submit;
 
-use submit::Completions;
 pub use submit::{LeftOut, left_out};
 
 use std::ffi::{c_int, c_uint};
@@ -139,7 +138,7 @@ struct SubmissionQueue {
     pad: [c_uint; 4],
 }
 
-/// `struct io_uring_cq`.
+/// `struct io_uring_cq`. What is between does not matter here.
 #[repr(C)]
 struct CompletionQueue {
     kernel_head: *mut c_uint,
@@ -186,15 +185,6 @@ pub unsafe extern "C" fn __wrap_io_uring_queue_init_params(
     // SAFETY: as above; only the one field that the mapping leaves out is
     // written, as the original does.
     unsafe { (*ring).features = params.features };
-    // SAFETY: the mapping has set the pointers, to aligned words; the ring is
-    // used for as long as its executor is, which outlives no thread.
-    unsafe {
-        let completions = Completions {
-            head: (*ring).cq.kernel_head.cast(),
-            tail: (*ring).cq.kernel_tail.cast(),
-        };
-        submit::opened(fd.as_raw_fd(), completions);
-    }
     // It belongs to `ring` now, and io_uring_queue_exit closes it.
     let _ = fd.into_raw_fd();
     let counter = if params.flags & COOP_TASKRUN != 0 {

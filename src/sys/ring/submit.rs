@@ -24,8 +24,9 @@
 //! [`__wrap_io_uring_wait_cqes`] does both in one call.
 //!
 //! With all that a turn enters the kernel once, and twice if it sleeps. The
-//! state is the thread's own, as its rings are. Where these functions are not
-//! linked in, all is submitted as ever.
+//! state is the thread's own, as its rings are; [`__wrap_io_uring_queue_exit`]
+//! ends what is known of one. Where these functions are not linked in, all is
+//! submitted as ever; they are linked in together or not at all.
 
 use std::cell::RefCell;
 use std::ffi::{c_int, c_uint, c_void};
@@ -137,11 +138,11 @@ struct Ring {
 
 /// Where a ring's completions are counted.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Completions {
+struct Completions {
     /// Those that glommio has seen to.
-    pub(super) head: *const AtomicU32,
+    head: *const AtomicU32,
     /// All that there were.
-    pub(super) tail: *const AtomicU32,
+    tail: *const AtomicU32,
 }
 
 /// A timer that ends a sleep.
@@ -161,30 +162,6 @@ struct Link {
     completed: u32,
 }
 
-/// A ring of this thread was set up: whatever bore its number is gone.
-///
-/// # Safety
-///
-/// The pointers are into the ring's memory, and stay good for as long as
-/// submissions to rings of this thread are made.
-pub(super) unsafe fn opened(fd: RawFd, completions: Completions) {
-    // At the end of a thread nothing is known, and all is submitted.
-    let _ = RINGS.try_with(|rings| {
-        let mut rings = rings.borrow_mut();
-        rings.retain(|ring| ring.fd != fd);
-        rings.push(Ring {
-            fd,
-            count: 0,
-            left_out: Vec::new(),
-            owed: Vec::new(),
-            timer: None,
-            link: None,
-            with_wait: false,
-            completions,
-        });
-    });
-}
-
 /// Stands in for liburing's `io_uring_submit`. Returns how many submissions
 /// were taken care of, or -errno.
 ///
@@ -193,6 +170,7 @@ pub(super) unsafe fn opened(fd: RawFd, completions: Completions) {
 /// As for the original: `ring` is set up, and nobody else uses it.
 #[unsafe(no_mangle)]
 pub(super) unsafe extern "C" fn __wrap_io_uring_submit(ring: *mut IoUring) -> c_int {
+    // At the end of a thread nothing is known, and all is submitted.
     let sifted = RINGS.try_with(|rings| {
         // SAFETY: by this function's contract.
         sift(&mut rings.borrow_mut(), unsafe { &mut *ring })
@@ -227,7 +205,9 @@ pub(super) unsafe extern "C" fn __wrap_io_uring_wait_cqes(
     time: *mut c_void,
     signals: *mut c_void,
 ) -> c_int {
-    debug_assert!(time.is_null(), "glommio sets none");
+    if !time.is_null() {
+        return -libc::EINVAL;
+    }
     // SAFETY: by this function's contract.
     let fd = unsafe { (*ring).ring_fd };
     let with_wait = RINGS.try_with(|rings| {
@@ -244,6 +224,31 @@ pub(super) unsafe extern "C" fn __wrap_io_uring_wait_cqes(
     }
     // SAFETY: as above.
     unsafe { __io_uring_get_cqe(ring, completion, 0, wait, signals) }
+}
+
+/// Stands in for liburing's `io_uring_queue_exit`: the ring is forgotten before
+/// its memory goes and its number is another's.
+///
+/// # Safety
+///
+/// As for the original: `ring` is set up, and not used again.
+#[unsafe(no_mangle)]
+pub(super) unsafe extern "C" fn __wrap_io_uring_queue_exit(ring: *mut IoUring) {
+    // SAFETY: by this function's contract.
+    let ring = unsafe { &*ring };
+    let _ = RINGS.try_with(|rings| rings.borrow_mut().retain(|known| known.fd != ring.ring_fd));
+    let (sq, cq) = (&ring.sq, &ring.cq);
+    // SAFETY: these are the mappings that the set-up made, of these lengths,
+    // and the descriptor is the ring's.
+    unsafe {
+        let entries = *sq.ring_entries as usize;
+        libc::munmap(sq.entries.cast(), entries * size_of::<Submission>());
+        libc::munmap(sq.ring_ptr.cast(), sq.ring_sz);
+        if !cq.ring_ptr.is_null() && cq.ring_ptr != sq.ring_ptr {
+            libc::munmap(cq.ring_ptr.cast(), cq.ring_sz);
+        }
+        libc::close(ring.ring_fd);
+    }
 }
 
 #[derive(Debug)]
@@ -266,15 +271,19 @@ enum Verdict {
 }
 
 /// Takes out of a ring's queue what need not be submitted.
-fn sift(rings: &mut [Ring], io_uring: &mut IoUring) -> Sifted {
-    let known = rings.iter().position(|ring| ring.fd == io_uring.ring_fd);
-    let queue = &mut io_uring.sq;
-    let (Some(own), 0) = (known, io_uring.flags & SQPOLL) else {
+fn sift(rings: &mut Vec<Ring>, io_uring: &mut IoUring) -> Sifted {
+    if io_uring.flags & SQPOLL != 0 {
         return Sifted {
             taken: 0,
             pending: true,
         };
-    };
+    }
+    let known = rings.iter().position(|ring| ring.fd == io_uring.ring_fd);
+    let own = known.unwrap_or_else(|| {
+        rings.push(Ring::new(io_uring));
+        rings.len() - 1
+    });
+    let queue = &mut io_uring.sq;
     let (first, end) = (queue.sqe_head, queue.sqe_tail);
     // What the kernel did not take the last time is pending as well.
     let behind = first != queue.kernel_head();
@@ -355,13 +364,30 @@ fn judge(rings: &mut [Ring], own: usize, submission: &Submission, alone: bool) -
 fn completed(rings: &[Ring], fd: RawFd) -> Option<(u32, bool)> {
     let ring = rings.iter().find(|ring| ring.fd == fd)?;
     let Completions { head, tail } = ring.completions;
-    // SAFETY: by the contract of `opened`.
+    // SAFETY: they are into the memory of a ring that this thread uses, and
+    // `__wrap_io_uring_queue_exit` forgets it before that goes.
     let (head, tail) = unsafe { (&*head, &*tail) };
     let tail = tail.load(Ordering::Acquire);
     Some((tail, tail == head.load(Ordering::Relaxed)))
 }
 
 impl Ring {
+    fn new(io_uring: &IoUring) -> Self {
+        Self {
+            fd: io_uring.ring_fd,
+            count: 0,
+            left_out: Vec::new(),
+            owed: Vec::new(),
+            timer: None,
+            link: None,
+            with_wait: false,
+            completions: Completions {
+                head: io_uring.cq.kernel_head.cast(),
+                tail: io_uring.cq.kernel_tail.cast(),
+            },
+        }
+    }
+
     fn judge_timer(&mut self, submission: &Submission) -> Verdict {
         // By completions.
         if submission.offset > 0 {
