@@ -1,0 +1,2 @@
+use crate::args::Args;
+pub(crate) fn run(_: &Args) -> Result<(), String> { Err("later".into()) }
