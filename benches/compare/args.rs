@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Parser;
 
 /// Compares adit with its peers on this machine
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(name = "compare", max_term_width = 100)]
 pub(crate) struct Args {
     /// A build to measure: NAME=PATH, any number of times. A name that is taken
@@ -54,7 +54,7 @@ pub(crate) struct Args {
     pub(crate) scaling: bool,
     /// What cargo bench adds
     #[arg(long, hide = true)]
-    bench: bool,
+    pub(crate) bench: bool,
 }
 
 fn parse_peer(text: &str) -> Result<(String, PathBuf), String> {

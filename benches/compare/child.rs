@@ -162,7 +162,10 @@ impl Child {
     /// The last of what it has printed on standard error.
     pub(crate) fn complaint(&self) -> String {
         let text = read(&self.err);
-        let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+        let lines: Vec<_> = text
+            .lines()
+            .filter(|line| !line.trim().is_empty())
+            .collect();
         lines[lines.len().saturating_sub(3)..].join("; ")
     }
 

@@ -47,7 +47,12 @@ fn serve(listener: &TcpListener, backend: SocketAddr) -> Result<()> {
     let ring = epoll::create(CreateFlags::CLOEXEC)?;
     // Accepted sockets take it over.
     set_tcp_nodelay(listener, true)?;
-    epoll::add(&ring, listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
+    epoll::add(
+        &ring,
+        listener,
+        EventData::new_u64(LISTENER),
+        EventFlags::IN,
+    )?;
     let mut pairs = Pairs::default();
     let mut scratch = vec![0; BUFFER_SIZE];
     let mut events: Vec<Event> = Vec::with_capacity(EVENTS);
@@ -153,8 +158,14 @@ impl Pair {
     /// What an event of one side asks for; true if there is more to read.
     fn turn(&mut self, of_backend: bool, flags: EventFlags, scratch: &mut [u8]) -> Result<bool> {
         let (side, other) = match of_backend {
-            false => ((&self.client, &mut self.up), (&self.backend, &mut self.down)),
-            true => ((&self.backend, &mut self.down), (&self.client, &mut self.up)),
+            false => (
+                (&self.client, &mut self.up),
+                (&self.backend, &mut self.down),
+            ),
+            true => (
+                (&self.backend, &mut self.down),
+                (&self.client, &mut self.up),
+            ),
         };
         let ((fd, from), (peer, to)) = (side, other);
         // What waits for this side goes first. Its own sender is read on from

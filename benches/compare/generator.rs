@@ -27,7 +27,8 @@ pub(crate) struct Generator {
     echo: SocketAddr,
     sink: SocketAddr,
     source: SocketAddr,
-    backend: Child,
+    /// Ends with the generator.
+    _backend: Child,
 }
 
 /// Whom the load is aimed at.
@@ -65,7 +66,7 @@ impl Generator {
             echo,
             sink,
             source,
-            backend,
+            _backend: backend,
         })
     }
 
@@ -76,11 +77,6 @@ impl Generator {
             Behind::Sink => self.sink,
             Behind::Source => self.source,
         }
-    }
-
-    /// The backend's process.
-    pub(crate) fn backend_pid(&self) -> u32 {
-        self.backend.pid()
     }
 
     /// What the generator is told for this.
@@ -95,7 +91,8 @@ impl Generator {
                 .args(["--cipher", "TLS13_AES_128_GCM_SHA256"])
                 .args(["--signature", scenario.key.word()]),
         };
-        call.args(["--quiet", "--json", "-", "--pid"])
+        call.args(["--threads".into(), self.cpus.len().to_string()])
+            .args(["--quiet", "--json", "-", "--pid"])
             .arg(target.pid.to_string())
             .arg(target.address.to_string())
     }

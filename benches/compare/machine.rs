@@ -40,8 +40,10 @@ impl Machine {
             cpu: field("model name").unwrap_or_else(|| std::env::consts::ARCH.into()),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             virtual_machine: field("flags").is_some_and(|flags| flags.contains(" hypervisor")),
-            governor: Some(read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"))
-                .filter(|text| !text.is_empty()),
+            governor: Some(read(
+                "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor",
+            ))
+            .filter(|text| !text.is_empty()),
             memory_mib: memory_mib(),
             system: system(),
             kernel: read("/proc/sys/kernel/osrelease"),
@@ -74,7 +76,9 @@ fn memory_mib() -> u64 {
 
 fn system() -> String {
     let release = read("/etc/os-release");
-    let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    let name = release
+        .lines()
+        .find_map(|line| line.strip_prefix("PRETTY_NAME="));
     name.unwrap_or("Linux").trim_matches('"').into()
 }
 
@@ -95,7 +99,17 @@ fn mitigations() -> BTreeMap<String, String> {
 fn commit() -> String {
     let commit = told("git", &["rev-parse", "--short=12", "HEAD"]);
     // Results and their rendering may be new; what is measured may not.
-    let changed = told("git", &["status", "--porcelain", "--", "src", "Cargo.toml", "Cargo.lock"]);
+    let changed = told(
+        "git",
+        &[
+            "status",
+            "--porcelain",
+            "--",
+            "src",
+            "Cargo.toml",
+            "Cargo.lock",
+        ],
+    );
     match changed.is_empty() {
         true => commit,
         false => format!("{commit}, changed since"),
@@ -104,7 +118,10 @@ fn commit() -> String {
 
 /// The first line that a program prints; empty if there is none.
 fn told(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program).args(args).stdin(Stdio::null()).output();
+    let output = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
     let text = text.unwrap_or_default();
     text.lines().next().unwrap_or_default().trim().into()

@@ -50,13 +50,16 @@ impl Kind {
     /// itself.
     fn find(name: &str, program: &Path, folder: &Path) -> Option<Self> {
         let named = |text: &str| {
-            let found = Self::PROGRAMS.iter().find(|(_, word, _)| text.starts_with(word));
+            let found = Self::PROGRAMS
+                .iter()
+                .find(|(_, word, _)| text.starts_with(word));
             found.map(|(kind, ..)| *kind)
         };
         named(name).or_else(|| {
             ["-v", "--version", "-version"].iter().find_map(|arg| {
                 let text = tell(program, arg, folder)?.to_lowercase();
-                text.lines().find_map(|line| named(line.trim_start_matches("[.] ")))
+                text.lines()
+                    .find_map(|line| named(line.trim_start_matches("[.] ")))
             })
         })
     }
@@ -133,7 +136,10 @@ impl Peer {
             .version_arg()
             .and_then(|arg| tell(&program, arg, folder))
             .ok_or_else(|| format!("{name}: {shown} does not tell its version"))?;
-        let mut lines = told.lines().map(str::trim).filter(|line| is_about_build(line));
+        let mut lines = told
+            .lines()
+            .map(str::trim)
+            .filter(|line| is_about_build(line));
         Ok(Self {
             name: name.into(),
             kind,

@@ -48,12 +48,28 @@ const PANELS: [(&str, Figure, &str); 12] = [
     ("rsa", Figure::CpuPerOperation, "full handshake, RSA-2048"),
     ("up", Figure::CpuPerKib, "upload, 1 stream"),
     ("down", Figure::CpuPerKib, "download, 1 stream"),
-    ("trip-1k-1", Figure::CpuPerOperation, "1-KiB round trip, 1 tunnel"),
+    (
+        "trip-1k-1",
+        Figure::CpuPerOperation,
+        "1-KiB round trip, 1 tunnel",
+    ),
     ("up-64", Figure::CpuPerKib, "upload, 64 streams"),
     ("down-64", Figure::CpuPerKib, "download, 64 streams"),
-    ("trip-1k", Figure::CpuPerOperation, "1-KiB round trip, 64 tunnels"),
-    ("trip-16k", Figure::CpuPerOperation, "16-KiB round trip, 64 tunnels"),
-    ("trip-1k-rate", Figure::Operation(Quantile::P99), "p99 at a fixed rate"),
+    (
+        "trip-1k",
+        Figure::CpuPerOperation,
+        "1-KiB round trip, 64 tunnels",
+    ),
+    (
+        "trip-16k",
+        Figure::CpuPerOperation,
+        "16-KiB round trip, 64 tunnels",
+    ),
+    (
+        "trip-1k-rate",
+        Figure::Operation(Quantile::P99),
+        "p99 at a fixed rate",
+    ),
     ("idle", Figure::MemoryPerTunnel, "idle tunnel"),
 ];
 
@@ -106,7 +122,7 @@ fn head(table: &Table<'_>, theme: &Theme) -> String {
         "<text y=\"15\" font-size=\"15\" font-weight=\"600\">What the proxy itself costs: CPU \
          time and memory; shorter is better</text>\n\
          <text y=\"33\" fill=\"{}\">One worker on one CPU, TLS 1.3, AES-128-GCM, X25519, P-256. \
-         Median of {} rounds, least to greatest. {}, Linux {}, {}.</text>\n",
+         Median of {} rounds, least to greatest; × is to the best peer. {}, Linux {}, {}.</text>\n",
         theme.faint,
         results.rounds,
         escape(&results.machine.cpu),
@@ -147,7 +163,9 @@ fn panel(table: &Table<'_>, line: &Line, title: &str, theme: &Theme) -> String {
             continue;
         };
         svg += &bar(0.0, scale.of(spread.median), y, colour);
-        svg += &whisker(&scale, spread, y, theme);
+        if !scale.cuts(spread.median) {
+            svg += &whisker(&scale, spread, y, theme);
+        }
         let mut text = figure(spread.median);
         if let (true, Some(spread)) = (is_adit, &cell.ratio) {
             let _ = write!(text, " · {}×", ratio(spread.median));
@@ -195,7 +213,11 @@ fn name(text: &str, y: f64, weight: u32, theme: &Theme) -> String {
         "<text x=\"{}\" y=\"{}\" text-anchor=\"end\" font-weight=\"{weight}\" fill=\"{}\">{}</text>\n",
         NAMES_WIDTH - 7.0,
         y + 11.0,
-        if weight > 400 { theme.text } else { theme.faint },
+        if weight > 400 {
+            theme.text
+        } else {
+            theme.faint
+        },
         escape(text)
     )
 }
@@ -248,7 +270,7 @@ impl Scale {
             .collect();
         ends.sort_by(f64::total_cmp);
         let most = match ends.as_slice() {
-            [.., second, longest] => longest.min(second * 1.8),
+            [.., second, longest] => longest.min(second * 1.3),
             [only] => *only,
             [] => 1.0,
         };

@@ -36,7 +36,11 @@ fn part(table: &Table<'_>, results: &Path) -> String {
     }
     text += " plain TCP | crypto |\n|---|";
     text += &"---:|".repeat(table.peers.len() + 2);
-    for line in table.lines.iter().filter(|line| !line.row.figure.is_latency()) {
+    for line in table
+        .lines
+        .iter()
+        .filter(|line| !line.row.figure.is_latency())
+    {
         let _ = write!(text, "\n| {}, {} |", line.row.title, line.row.unit);
         for cell in &line.cells {
             let _ = write!(text, " {} |", cell.brief());

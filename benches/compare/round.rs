@@ -36,10 +36,10 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     let field = Field::prepare(args, folder.path())?;
     let begin = Instant::now();
     let mut results = field.blank(args)?;
-    if let Some(name) = &args.baseline {
-        if !results.peers.iter().any(|peer| peer.name == *name) {
-            return Err(format!("--baseline {name}: there is no such peer here"));
-        }
+    if let Some(name) = &args.baseline
+        && !results.peers.iter().any(|peer| peer.name == *name)
+    {
+        return Err(format!("--baseline {name}: there is no such peer here"));
     }
     for scenario in &scenarios {
         let any = Target {
@@ -78,7 +78,10 @@ struct Field<'a> {
 impl<'a> Field<'a> {
     fn prepare(args: &Args, folder: &'a Path) -> Result<Self, String> {
         if args.server_cpu == args.load_cpu {
-            eprintln!("proxy and load share CPU {}: figures will be worse", args.load_cpu);
+            eprintln!(
+                "proxy and load share CPU {}: figures will be worse",
+                args.load_cpu
+            );
         }
         Ok(Self {
             folder,
@@ -152,7 +155,12 @@ impl<'a> Field<'a> {
         Ok(())
     }
 
-    fn run_one(&self, args: &Args, scenario: &Scenario, peer: &mut Peer) -> Result<Measured, String> {
+    fn run_one(
+        &self,
+        args: &Args,
+        scenario: &Scenario,
+        peer: &mut Peer,
+    ) -> Result<Measured, String> {
         let folder = tempfile::tempdir_in(self.folder).map_err(|error| error.to_string())?;
         let place = Place {
             listen: peer::free_address()?,
@@ -182,7 +190,9 @@ impl<'a> Field<'a> {
 
 /// The main figure of a sample, for whoever watches.
 fn summary(scenario: &Scenario, measured: &Measured) -> String {
-    let mut rows = Row::all().iter().filter(|row| row.scenario == scenario.name);
+    let mut rows = Row::all()
+        .iter()
+        .filter(|row| row.scenario == scenario.name);
     let figures: Vec<_> = rows
         .by_ref()
         .filter_map(|row| Some((row, row.figure.of(measured)?)))
@@ -199,7 +209,8 @@ fn summary(scenario: &Scenario, measured: &Measured) -> String {
 
 /// This moment, in UTC (RFC 3339).
 pub(crate) fn now() -> String {
-    let format = time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
+    let format =
+        time::macros::format_description!("[year]-[month]-[day]T[hour]:[minute]:[second]Z");
     let text = time::OffsetDateTime::now_utc().format(&format);
     // The format has nothing in it that could fail for a date of ours.
     text.unwrap_or_else(|_| "1970-01-01T00:00:00Z".into())

@@ -112,29 +112,118 @@ fn rows() -> Vec<Row> {
     };
     let (operation, kib) = (Figure::CpuPerOperation, Figure::CpuPerKib);
     let mut rows = vec![
-        cost("handshake", "full handshake + 1 B echo", "µs", operation, Some(|c| c.handshake_us)),
-        cost("handshake-1", "the same, one after another", "µs", operation, Some(|c| c.handshake_us)),
-        cost("resumed", "resumed handshake + 1 B echo", "µs", operation, Some(|c| c.resumed_us)),
-        cost("rsa", "full handshake, RSA-2048", "µs", operation, Some(|c| c.rsa_us)),
-        cost("up", "client to backend, 1 stream", "ns/KiB", kib, Some(|c| c.open_ns_per_kib)),
-        cost("down", "backend to client, 1 stream", "ns/KiB", kib, Some(|c| c.seal_ns_per_kib)),
-        cost("up-64", "client to backend, 64 streams", "ns/KiB", kib, Some(|c| c.open_ns_per_kib)),
-        cost("down-64", "backend to client, 64 streams", "ns/KiB", kib, Some(|c| c.seal_ns_per_kib)),
-        cost("trip-1k", "1-KiB round trip, 64 tunnels", "µs", operation, Some(|c| c.trip_1k_us)),
-        cost("trip-16k", "16-KiB round trip, 64 tunnels", "µs", operation, Some(|c| c.trip_16k_us)),
-        cost("trip-1k-1", "1-KiB round trip, 1 tunnel", "µs", operation, Some(|c| c.trip_1k_us)),
-        cost("trip-1k-rate", "1-KiB round trip, fixed rate", "µs", operation, Some(|c| c.trip_1k_us)),
+        cost(
+            "handshake",
+            "full handshake + 1 B echo",
+            "µs",
+            operation,
+            Some(|c| c.handshake_us),
+        ),
+        cost(
+            "handshake-1",
+            "the same, one after another",
+            "µs",
+            operation,
+            Some(|c| c.handshake_us),
+        ),
+        cost(
+            "resumed",
+            "resumed handshake + 1 B echo",
+            "µs",
+            operation,
+            Some(|c| c.resumed_us),
+        ),
+        cost(
+            "rsa",
+            "full handshake, RSA-2048",
+            "µs",
+            operation,
+            Some(|c| c.rsa_us),
+        ),
+        cost(
+            "up",
+            "client to backend, 1 stream",
+            "ns/KiB",
+            kib,
+            Some(|c| c.open_ns_per_kib),
+        ),
+        cost(
+            "down",
+            "backend to client, 1 stream",
+            "ns/KiB",
+            kib,
+            Some(|c| c.seal_ns_per_kib),
+        ),
+        cost(
+            "up-64",
+            "client to backend, 64 streams",
+            "ns/KiB",
+            kib,
+            Some(|c| c.open_ns_per_kib),
+        ),
+        cost(
+            "down-64",
+            "backend to client, 64 streams",
+            "ns/KiB",
+            kib,
+            Some(|c| c.seal_ns_per_kib),
+        ),
+        cost(
+            "trip-1k",
+            "1-KiB round trip, 64 tunnels",
+            "µs",
+            operation,
+            Some(|c| c.trip_1k_us),
+        ),
+        cost(
+            "trip-16k",
+            "16-KiB round trip, 64 tunnels",
+            "µs",
+            operation,
+            Some(|c| c.trip_16k_us),
+        ),
+        cost(
+            "trip-1k-1",
+            "1-KiB round trip, 1 tunnel",
+            "µs",
+            operation,
+            Some(|c| c.trip_1k_us),
+        ),
+        cost(
+            "trip-1k-rate",
+            "1-KiB round trip, fixed rate",
+            "µs",
+            operation,
+            Some(|c| c.trip_1k_us),
+        ),
         cost("idle", "idle tunnel", "kB", Figure::MemoryPerTunnel, None),
     ];
-    let waits: [(&str, &str, fn(Quantile) -> Figure); 8] = [
-        ("handshake-1", "full handshake, one after another", Figure::Handshake),
+    type Wait = (&'static str, &'static str, fn(Quantile) -> Figure);
+    let waits: [Wait; 8] = [
+        (
+            "handshake-1",
+            "full handshake, one after another",
+            Figure::Handshake,
+        ),
         ("handshake", "full handshake, 8 at once", Figure::Handshake),
         ("resumed", "resumed handshake, 8 at once", Figure::Handshake),
-        ("rsa", "full handshake, RSA-2048, 8 at once", Figure::Handshake),
+        (
+            "rsa",
+            "full handshake, RSA-2048, 8 at once",
+            Figure::Handshake,
+        ),
         ("trip-1k", "1-KiB round trip, 64 tunnels", Figure::Operation),
-        ("trip-16k", "16-KiB round trip, 64 tunnels", Figure::Operation),
+        (
+            "trip-16k",
+            "16-KiB round trip, 64 tunnels",
+            Figure::Operation,
+        ),
         ("trip-1k-1", "1-KiB round trip, 1 tunnel", Figure::Operation),
-        ("trip-1k-rate", "1-KiB round trip, fixed rate", Figure::Operation),
+        (
+            "trip-1k-rate",
+            "1-KiB round trip, fixed rate",
+            Figure::Operation,
+        ),
     ];
     for (scenario, title, figure) in waits {
         for quantile in Quantile::ALL {

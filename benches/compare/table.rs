@@ -22,10 +22,16 @@ pub(crate) fn publish(results: &Results, args: &Args, file: &Path) -> Result<(),
     };
     let markdown = file.with_extension("md");
     write(&markdown, &table.markdown())?;
-    let (light, dark) = (file.with_extension("light.svg"), file.with_extension("dark.svg"));
+    let (light, dark) = (
+        file.with_extension("light.svg"),
+        file.with_extension("dark.svg"),
+    );
     write(&light, &plot::draw(&table, &plot::LIGHT))?;
     write(&dark, &plot::draw(&table, &plot::DARK))?;
-    println!("{}, and beside it .md, .light.svg and .dark.svg", file.display());
+    println!(
+        "{}, and beside it .md, .light.svg and .dark.svg",
+        file.display()
+    );
     if args.readme {
         readme::update(Path::new("README.md"), &table, file)?;
         println!("README.md has the plot and the short table");
@@ -48,8 +54,6 @@ pub(crate) struct Line {
     pub(crate) row: &'static Row,
     /// One for each peer of the table.
     pub(crate) cells: Vec<Cell>,
-    /// The peer that ratios are taken to.
-    pub(crate) best: Option<usize>,
     /// The plain TCP proxy.
     pub(crate) plain: Option<Spread>,
     pub(crate) crypto: Option<Spread>,
@@ -69,7 +73,11 @@ pub(crate) struct Cell {
 impl<'a> Table<'a> {
     /// Rows that nothing was measured for are left out.
     pub(crate) fn of(results: &'a Results) -> Self {
-        let peers: Vec<_> = results.peers.iter().filter(|p| p.kind != Kind::Floor).collect();
+        let peers: Vec<_> = results
+            .peers
+            .iter()
+            .filter(|p| p.kind != Kind::Floor)
+            .collect();
         let lines = Row::all()
             .iter()
             .filter(|row| results.scenarios.contains_key(row.scenario))
@@ -134,7 +142,11 @@ impl<'a> Table<'a> {
         let _ = writeln!(
             text,
             "{} rounds in {} minutes, proxy on CPU {}, generator and backend on CPU {}. {}\n",
-            results.rounds, results.minutes, results.server_cpu, results.load_cpu, self.machine()
+            results.rounds,
+            results.minutes,
+            results.server_cpu,
+            results.load_cpu,
+            self.machine()
         );
         text += "Each cell: the median of the rounds, (least to greatest), and the **ratio** to the \
                  best peer that is not adit, the median of the ratios within each round.";
@@ -171,7 +183,11 @@ impl<'a> Table<'a> {
     fn fine_print(&self) -> String {
         let mut text = String::from("\n\n## Peers\n\n");
         for peer in &self.results.peers {
-            let _ = writeln!(text, "- **{}**: {}. {}", peer.name, peer.version, peer.notes);
+            let _ = writeln!(
+                text,
+                "- **{}**: {}. {}",
+                peer.name, peer.version, peer.notes
+            );
             for line in &peer.build {
                 let _ = writeln!(text, "  - {line}");
             }
@@ -182,7 +198,10 @@ impl<'a> Table<'a> {
         }
         let all = self.results.samples.iter();
         let busy = all.clone().filter(|sample| {
-            sample.measured.as_ref().is_some_and(|m| m.generator_bottleneck)
+            sample
+                .measured
+                .as_ref()
+                .is_some_and(|m| m.generator_bottleneck)
         });
         let _ = writeln!(
             text,
@@ -217,14 +236,19 @@ impl<'a> Table<'a> {
 impl Line {
     fn of(results: &Results, peers: &[&Peer], row: &'static Row) -> Self {
         let value = |sample: &Sample| row.figure.of(sample.measured.as_ref()?);
-        let spread = |scenario: &str, name: &str| {
-            Spread::of(results.of(scenario, name).filter_map(value))
-        };
-        let spreads: Vec<_> = peers.iter().map(|peer| spread(row.scenario, &peer.name)).collect();
-        let candidates = peers.iter().enumerate().filter(|(_, peer)| match &results.baseline {
-            Some(name) => peer.name == *name,
-            None => peer.kind != Kind::Adit,
-        });
+        let spread =
+            |scenario: &str, name: &str| Spread::of(results.of(scenario, name).filter_map(value));
+        let spreads: Vec<_> = peers
+            .iter()
+            .map(|peer| spread(row.scenario, &peer.name))
+            .collect();
+        let candidates = peers
+            .iter()
+            .enumerate()
+            .filter(|(_, peer)| match &results.baseline {
+                Some(name) => peer.name == *name,
+                None => peer.kind != Kind::Adit,
+            });
         let best = candidates
             .filter_map(|(at, _)| Some((at, spreads[at]?.median)))
             .min_by(|(_, a), (_, b)| a.total_cmp(b))
@@ -250,10 +274,15 @@ impl Line {
         };
         Self {
             row,
-            cells: peers.iter().enumerate().map(|(at, peer)| cell(at, peer)).collect(),
-            best,
+            cells: peers
+                .iter()
+                .enumerate()
+                .map(|(at, peer)| cell(at, peer))
+                .collect(),
             plain: spread(row.floor, FLOOR),
-            crypto: row.crypto.and_then(|of| Spread::of(results.crypto.iter().map(of))),
+            crypto: row
+                .crypto
+                .and_then(|of| Spread::of(results.crypto.iter().map(of))),
         }
     }
 }

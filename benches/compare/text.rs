@@ -3,9 +3,9 @@
 /// A figure with three digits or so: `1373`, `17.3`, `0.52`.
 pub(crate) fn figure(value: f64) -> String {
     let digits = match value.abs() {
+        0.0 => 0,
         v if v >= 99.95 => 0,
         v if v >= 9.995 => 1,
-        v if v == 0.0 => 0,
         _ => 2,
     };
     format!("{value:.digits$}")

@@ -3,7 +3,8 @@
 use super::{Place, Settings, file_arg, is_root};
 
 pub(super) const NOTES: &str = "One worker beside its master, reuseport, tickets and a shared \
-session cache as its manual recommends against load. ssl_buffer_size is not in the stream module; \
+session cache as its manual recommends against load. The cipher is the client's choice, since \
+not every TLS library lets nginx choose it. ssl_buffer_size is not in the stream module; \
 proxy_buffer_size as it comes, 16k.";
 
 pub(super) fn settings(build: &str, place: &Place<'_>) -> Settings {
@@ -42,7 +43,6 @@ stream {{
         ssl_certificate {cert};
         ssl_certificate_key {key};
         ssl_protocols TLSv1.3;
-        ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
         ssl_ecdh_curve X25519;
         ssl_session_tickets on;
         ssl_session_cache shared:compare:10m;
