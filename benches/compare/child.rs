@@ -110,26 +110,44 @@ impl Call {
         Ok(Child { child, out, err })
     }
 
-    /// Runs it to its end, or for as long as the timeout, and gives what it
-    /// printed on standard output.
+    /// Runs it to its end, or for as long as the timeout.
     pub(crate) fn run(
         &self,
         folder: &Path,
         name: &str,
         timeout: Duration,
-    ) -> Result<(ExitStatus, String, String), String> {
+    ) -> Result<Ended, String> {
         let mut child = self.start(folder, name)?;
         let deadline = Instant::now() + timeout;
         loop {
             if let Some(status) = child.ended()? {
-                return Ok((status, child.printed(), child.complaint()));
+                return Ok(Ended {
+                    status,
+                    out: read(&child.out),
+                    err: read(&child.err),
+                });
             }
             go_on()?;
             if Instant::now() >= deadline {
                 return Err(format!("took longer than {} s", timeout.as_secs()));
             }
-            thread::sleep(Duration::from_millis(10));
+            thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+/// What a child that has ended leaves.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) status: ExitStatus,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl Ended {
+    /// How it ended, and the last of what it complained about.
+    pub(crate) fn why(&self) -> String {
+        format!("{}: {}", self.status, last_lines(&self.err))
     }
 }
 
@@ -159,16 +177,6 @@ impl Child {
         read(&self.out)
     }
 
-    /// The last of what it has printed on standard error.
-    pub(crate) fn complaint(&self) -> String {
-        let text = read(&self.err);
-        let lines: Vec<_> = text
-            .lines()
-            .filter(|line| !line.trim().is_empty())
-            .collect();
-        lines[lines.len().saturating_sub(3)..].join("; ")
-    }
-
     /// Waits until the condition holds; an error if the child ends before, or
     /// does not get there in time.
     pub(crate) fn wait_until(
@@ -179,14 +187,17 @@ impl Child {
         let deadline = Instant::now() + timeout;
         while !condition(self) {
             if let Some(status) = self.ended()? {
-                return Err(format!("ended at once, {status}: {}", self.complaint()));
+                return Err(format!(
+                    "ended at once, {status}: {}",
+                    last_lines(&read(&self.err))
+                ));
             }
             go_on()?;
             if Instant::now() >= deadline {
                 return Err(format!(
                     "was not ready after {} s: {}",
                     timeout.as_secs(),
-                    self.complaint()
+                    last_lines(&read(&self.err))
                 ));
             }
             thread::sleep(Duration::from_millis(5));
@@ -226,6 +237,15 @@ fn signal(pid: u32, signal: Signal) {
         // It may have ended meanwhile.
         let _ = kill_process(pid, signal);
     }
+}
+
+/// The last few lines, in one.
+fn last_lines(text: &str) -> String {
+    let lines: Vec<_> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    lines[lines.len().saturating_sub(3)..].join("; ")
 }
 
 fn read(path: &Path) -> String {

@@ -105,14 +105,9 @@ impl Generator {
         target: Target,
     ) -> Result<Measured, String> {
         let call = self.call(scenario, rate, target);
-        self.measure(&call)
-    }
-
-    /// Runs a call of the generator's.
-    pub(crate) fn measure(&self, call: &Call) -> Result<Measured, String> {
-        let (status, printed, complaint) = call.run(&self.folder, "load", RUN_TIMEOUT)?;
-        let report: Report = serde_json::from_str(printed.trim())
-            .map_err(|error| format!("no report ({status}; {complaint}; {error})"))?;
+        let ended = call.run(&self.folder, "load", RUN_TIMEOUT)?;
+        let report: Report = serde_json::from_str(ended.out.trim())
+            .map_err(|error| format!("no report ({error}): {}", ended.why()))?;
         if !report.errors.is_empty() {
             let list: Vec<_> = report
                 .errors
@@ -121,8 +116,8 @@ impl Generator {
                 .collect();
             return Err(list.join(", "));
         }
-        if !status.success() {
-            return Err(format!("{status}: {complaint}"));
+        if !ended.status.success() {
+            return Err(ended.why());
         }
         report.measured()
     }

@@ -55,6 +55,10 @@ fn run(args: &Args) -> Result<(), String> {
     if let Some(file) = &args.render {
         return table::publish(&results::Results::load(file)?, args, file);
     }
+    if args.only == ["list"] {
+        println!("{}", scenario::Scenario::list());
+        return Ok(());
+    }
     child::stop_on_signals()?;
     if args.scaling {
         scaling::run(args)

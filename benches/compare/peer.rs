@@ -206,13 +206,9 @@ fn folder_of(path: &Path) -> String {
 /// What a program says when it is asked for its version.
 fn tell(program: &Path, arg: &str, folder: &Path) -> Option<String> {
     let call = Call::new(program, &all_cpus()).arg(arg);
-    let child = call.start(folder, "version");
-    let mut child = child.ok()?;
-    let ended = child.wait_until(VERSION_TIMEOUT, |_| false);
-    // It ends, and that is no error here; only that it does not is.
-    let in_time = ended.is_err_and(|error| error.starts_with("ended"));
-    let text = child.printed() + &std::fs::read_to_string(folder.join("version.err")).ok()?;
-    (in_time && !text.trim().is_empty()).then_some(text)
+    let ended = call.run(folder, "version", VERSION_TIMEOUT).ok()?;
+    let text = ended.out + &ended.err;
+    (!text.trim().is_empty()).then_some(text)
 }
 
 /// Every CPU of the machine.

@@ -5,6 +5,7 @@
 //! another one in each round. Every run has a proxy of its own, freshly
 //! started.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -33,14 +34,15 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
         .prefix("adit-compare-")
         .tempdir()
         .map_err(|error| format!("no temporary folder: {error}"))?;
-    let field = Field::prepare(args, folder.path())?;
-    let begin = Instant::now();
-    let mut results = field.blank(args)?;
+    let peers = Peer::find_all(args, folder.path())?;
     if let Some(name) = &args.baseline
-        && !results.peers.iter().any(|peer| peer.name == *name)
+        && !peers.iter().any(|peer| peer.name == *name)
     {
         return Err(format!("--baseline {name}: there is no such peer here"));
     }
+    let field = Field::prepare(args, folder.path())?;
+    let begin = Instant::now();
+    let mut results = blank(args, peers);
     for scenario in &scenarios {
         let any = Target {
             address: ([127, 0, 0, 1], 0).into(),
@@ -67,6 +69,27 @@ pub(crate) fn run(args: &Args) -> Result<(), String> {
     table::publish(&results, args, &file)
 }
 
+/// Results without any.
+fn blank(args: &Args, peers: Vec<Peer>) -> Results {
+    let machine = Machine::here();
+    Results {
+        adit_compare: 1,
+        name: args.name.clone().unwrap_or_else(|| machine.slug()),
+        started: now(),
+        minutes: 0.0,
+        rounds: args.rounds,
+        server_cpu: args.server_cpu,
+        load_cpu: args.load_cpu,
+        rate: args.rate,
+        baseline: args.baseline.clone(),
+        machine,
+        peers,
+        scenarios: BTreeMap::new(),
+        crypto: Vec::new(),
+        samples: Vec::new(),
+    }
+}
+
 /// What stands ready before the first round.
 struct Field<'a> {
     folder: &'a Path,
@@ -91,31 +114,11 @@ impl<'a> Field<'a> {
         })
     }
 
-    fn blank(&self, args: &Args) -> Result<Results, String> {
-        let machine = Machine::here();
-        Ok(Results {
-            adit_compare: 1,
-            name: args.name.clone().unwrap_or_else(|| machine.slug()),
-            started: now(),
-            minutes: 0.0,
-            rounds: args.rounds,
-            server_cpu: args.server_cpu,
-            load_cpu: args.load_cpu,
-            rate: args.rate,
-            baseline: args.baseline.clone(),
-            machine,
-            peers: Peer::find_all(args, self.folder)?,
-            scenarios: Default::default(),
-            crypto: Vec::new(),
-            samples: Vec::new(),
-        })
-    }
-
     fn crypto(&self, args: &Args) -> Result<Crypto, String> {
         let call = Call::new(role::program()?, &[args.server_cpu]).arg(role::CRYPTO);
-        let (status, printed, complaint) = call.run(self.folder, "crypto", CRYPTO_TIMEOUT)?;
-        serde_json::from_str(&printed)
-            .map_err(|error| format!("the cryptography alone: {status}: {complaint}: {error}"))
+        let ended = call.run(self.folder, "crypto", CRYPTO_TIMEOUT)?;
+        serde_json::from_str(&ended.out)
+            .map_err(|error| format!("the cryptography alone: {error}: {}", ended.why()))
     }
 
     /// Runs one scenario against one peer and keeps the sample.

@@ -138,20 +138,24 @@ impl Scenario {
     pub(crate) fn chosen(args: &Args) -> Result<Vec<&'static Self>, String> {
         for name in &args.only {
             if !SCENARIOS.iter().any(|scenario| scenario.name == name) {
-                let list: Vec<_> = SCENARIOS
-                    .iter()
-                    .map(|scenario| format!("  {:<13} {}", scenario.name, scenario.about))
-                    .collect();
-                let what = match name.as_str() {
-                    "list" => "the scenarios are".into(),
-                    _ => format!("there is no scenario {name}; there are"),
-                };
-                return Err(format!("{what}\n{}", list.join("\n")));
+                return Err(format!(
+                    "there is no scenario {name}; there are\n{}",
+                    Self::list()
+                ));
             }
         }
         let all = SCENARIOS.iter();
         let wanted = |name| args.only.is_empty() || args.only.iter().any(|only| only == name);
         Ok(all.filter(|scenario| wanted(scenario.name)).collect())
+    }
+
+    /// All, a line for each.
+    pub(crate) fn list() -> String {
+        let lines: Vec<_> = SCENARIOS
+            .iter()
+            .map(|scenario| format!("  {:<13} {}", scenario.name, scenario.about))
+            .collect();
+        lines.join("\n")
     }
 
     /// The one of this name.

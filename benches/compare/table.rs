@@ -16,7 +16,6 @@ use crate::{plot, readme};
 /// the README too, if that is asked for.
 pub(crate) fn publish(results: &Results, args: &Args, file: &Path) -> Result<(), String> {
     let table = Table::of(results);
-    println!("\n{}", table.plain());
     let write = |path: &Path, text: &str| {
         std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
     };
@@ -28,14 +27,14 @@ pub(crate) fn publish(results: &Results, args: &Args, file: &Path) -> Result<(),
     );
     write(&light, &plot::draw(&table, &plot::LIGHT))?;
     write(&dark, &plot::draw(&table, &plot::DARK))?;
+    if args.readme {
+        readme::update(Path::new("README.md"), &table, file)?;
+    }
+    println!("\n{}", table.plain());
     println!(
         "{}, and beside it .md, .light.svg and .dark.svg",
         file.display()
     );
-    if args.readme {
-        readme::update(Path::new("README.md"), &table, file)?;
-        println!("README.md has the plot and the short table");
-    }
     Ok(())
 }
 
