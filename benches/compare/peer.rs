@@ -135,15 +135,18 @@ impl Peer {
         let told = kind
             .version_arg()
             .and_then(|arg| tell(&program, arg, folder))
-            .ok_or_else(|| format!("{name}: {shown} does not tell its version"))?;
+            .unwrap_or_default();
         let mut lines = told
             .lines()
             .map(str::trim)
             .filter(|line| is_about_build(line));
+        let version = lines
+            .next()
+            .ok_or_else(|| format!("{name}: {shown} does not tell its version"))?;
         Ok(Self {
             name: name.into(),
             kind,
-            version: lines.next().unwrap_or_default().into(),
+            version: version.into(),
             build: lines.map(Into::into).collect(),
             notes: settings::notes(kind).into(),
             configuration: String::new(),

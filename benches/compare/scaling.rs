@@ -347,7 +347,11 @@ fn markdown(results: &Results) -> String {
             of(|idle| idle.picture_p50_us),
             of(|idle| idle.picture_p99_us),
             of(|idle| idle.picture_max_us),
-            of(|idle| idle.picture_bytes as f64),
+            results
+                .idle
+                .iter()
+                .find(|idle| idle.shards == shards)
+                .map_or(0, |idle| idle.picture_bytes),
         );
     }
     text
