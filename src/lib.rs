@@ -69,6 +69,7 @@
 //! about twice the time.
 
 mod backend;
+pub mod bench;
 pub mod config;
 pub mod control;
 mod error;

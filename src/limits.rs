@@ -269,6 +269,81 @@ pub const HTTP_ANSWER_MAX: usize = 64 * 1024 * 1024;
 /// How long a streamed answer waits for a client that takes nothing.
 pub const HTTP_STREAM_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// How long a load generator measures if it is not told otherwise.
+pub const BENCH_DURATION: Duration = Duration::from_secs(10);
+
+/// How long it warms up before that.
+pub const BENCH_WARMUP: Duration = Duration::from_secs(1);
+
+/// How long one operation may take before it counts as failed.
+pub const BENCH_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the tunnels of `idle` are held.
+pub const BENCH_HOLD: Duration = Duration::from_secs(5);
+
+/// The most lanes, tunnels and streams together.
+pub const BENCH_LANES_MAX: usize = 1 << 20;
+
+/// The most bytes of one exchange (1 GiB).
+pub const BENCH_BYTES_MAX: u64 = 1 << 30;
+
+/// The most operations a second that may be asked for.
+pub const BENCH_RATE_MAX: f64 = 1e7;
+
+/// The most executors of a load generator.
+pub const BENCH_THREADS_MAX: usize = 256;
+
+/// What a lane of a load generator sends or takes at once, in bytes. All lanes
+/// of an executor share one buffer of it.
+pub const BENCH_BUFFER: usize = 128 * 1024;
+
+/// Turns that one lane may take before the other lanes of its executor get
+/// theirs.
+pub const BENCH_TURNS: usize = 8;
+
+/// Tunnels that one executor opens at once where many are to be held: no more
+/// than the shortest usual backlog has room for.
+pub const BENCH_OPENING_MAX: usize = 64;
+
+/// Tunnels that `idle` opens and closes to warm the server up.
+pub const BENCH_IDLE_WARMUP: usize = 16;
+
+/// How long a lane rests after an operation that failed.
+pub const BENCH_RETRY: Duration = Duration::from_millis(10);
+
+/// How long a load generator leaves a server to itself before it reads the
+/// server's figures, so that what follows an operation's end is in them.
+pub const BENCH_SETTLE: Duration = Duration::from_millis(30);
+
+/// How long operations in flight may take to end once a load generator is told
+/// to stop.
+pub const BENCH_STOP_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a load generator's tunnels may take to close in the end.
+pub const BENCH_LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often a load generator tells of its progress and looks whether it is to
+/// stop.
+pub const BENCH_TICK: Duration = Duration::from_millis(100);
+
+/// The step in which the rate over time is first recorded. It doubles whenever
+/// there would be more than [`BENCH_STEPS_MAX`] of them.
+pub const BENCH_STEP: Duration = Duration::from_millis(100);
+
+/// The most steps in which the rate over time is recorded.
+pub const BENCH_STEPS_MAX: usize = 600;
+
+/// The part of a CPU that an executor of the load generator may use, or wait
+/// for, before the generator itself is taken to be the bottleneck.
+pub const BENCH_BUSY_MAX: f64 = 0.9;
+
+/// How late the load generator may be with one in a hundred of its sends, in an
+/// open loop, before it is itself taken to be the bottleneck.
+pub const BENCH_LAG_MAX: Duration = Duration::from_millis(2);
+
+/// The longest latency that is told from longer ones.
+pub const BENCH_LATENCY_MAX: Duration = Duration::from_secs(3600);
+
 /// The most bytes that the demonstration's backend sends in one answer.
 pub const DEMO_BYTES_MAX: u64 = 1 << 30;
 

@@ -12,6 +12,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use log::LevelFilter;
 
 use super::Exit;
+use super::bench::BenchArgs;
 
 /// What the program does when it is told nothing.
 pub(crate) const DEMONSTRATION: &str = "\
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Show a running server's figures
     Stats(StatsArgs),
+    /// Load a server, any that speaks TLS or TCP, and measure it
+    Bench(BenchArgs),
     /// Print another program's configuration as one for adit
     Convert(ConvertArgs),
     /// Print a shell's completion script

@@ -57,6 +57,30 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
+/// A latency given in microseconds, to three digits: `812 ns`, `12.3 µs`,
+/// `1.23 ms`, `41.0 s`.
+pub(crate) fn micros(us: f64) -> String {
+    let (mut value, mut unit) = (us * 1e3, "ns");
+    for larger in ["µs", "ms", "s"] {
+        // What would be printed as 1000 goes up to the next unit.
+        if value < 999.5 {
+            break;
+        }
+        (value, unit) = (value / 1e3, larger);
+    }
+    format!("{} {unit}", digits(value))
+}
+
+/// A number to three digits, or to the last one before the point.
+pub(crate) fn digits(value: f64) -> String {
+    let decimals = match value.abs() {
+        v if v < 9.995 => 2,
+        v if v < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,6 +101,16 @@ mod tests {
         }
         assert_eq!(count(1_234_567), "1,234,567");
         assert_eq!(count(123), "123");
+        for (us, text) in [
+            (0.0, "0.00 ns"),
+            (0.812, "812 ns"),
+            (12.34, "12.3 µs"),
+            (999.6, "1.00 ms"),
+            (41_000_000.0, "41.0 s"),
+            (3_600_000_000.0, "3600 s"),
+        ] {
+            assert_eq!(micros(us), text);
+        }
         assert_eq!(share(1, 3), "33 %");
         assert_eq!(share(0, 0), "–");
         for (seconds, text) in [

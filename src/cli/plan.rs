@@ -14,6 +14,7 @@ use super::args::{
     AdminArg, Args, CheckArgs, Command, ConvertArgs, OverrideArgs, RunArgs, ShardsArg, SourceArgs,
     StatsArgs,
 };
+use super::bench::BenchPlan;
 use super::exit::Failure;
 
 /// One thing to do.
@@ -23,6 +24,7 @@ pub(crate) enum Plan {
     Run(RunPlan),
     Check(RunPlan, Format),
     Stats(StatsPlan),
+    Bench(Box<BenchPlan>),
     Convert(ConvertArgs),
     Completions(clap_complete::Shell),
     Man,
@@ -89,6 +91,7 @@ impl Plan {
             Some(Command::Run(run)) => Self::serve(run),
             Some(Command::Check(check)) => Self::check(check),
             Some(Command::Stats(stats)) => Ok(Self::Stats(stats.into())),
+            Some(Command::Bench(bench)) => bench.plan().map(|plan| Self::Bench(Box::new(plan))),
             Some(Command::Convert(convert)) => Ok(Self::Convert(convert)),
             Some(Command::Completions { shell }) => Ok(Self::Completions(shell)),
             Some(Command::Man) => Ok(Self::Man),

@@ -4,6 +4,7 @@
 //! are safe to call:
 //!
 //! - [`cpu`]: the CPUs that this process may use, and lists of CPUs;
+//! - [`cpu_time`]: what processes and threads have used of them;
 //! - `local_time`: the offset that syslog stamps need;
 //! - [`preflight`]: what this machine refuses, and how that is mended;
 //! - [`ring`]: how the executors' rings are set up;
@@ -18,6 +19,7 @@
 #![allow(unsafe_code)]
 
 pub mod cpu;
+pub mod cpu_time;
 pub(crate) mod local_time;
 pub mod preflight;
 pub mod ring;
