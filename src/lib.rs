@@ -56,6 +56,7 @@
 //!   ended.
 //! - [`logging`]: where lines go that are written by the `log` crate's macros.
 //!   A program may install any other logger instead.
+//! - [`mod@bench`]: a load generator, for this server and any other.
 //! - [`control::admin`]: the endpoint that `adit stats` asks, on the small HTTP
 //!   of [`http`].
 //! - [`sys`]: what is asked of the system, the only module with unsafe code;

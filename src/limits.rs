@@ -322,6 +322,9 @@ pub const BENCH_STOP_GRACE: Duration = Duration::from_secs(1);
 /// How long a load generator's tunnels may take to close in the end.
 pub const BENCH_LEAVE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The longest that an executor of a load generator, or of its backend, sleeps.
+pub const BENCH_PULSE: Duration = Duration::from_millis(10);
+
 /// How often a load generator tells of its progress and looks whether it is to
 /// stop.
 pub const BENCH_TICK: Duration = Duration::from_millis(100);

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 
 use futures_lite::FutureExt as _;
 
+use super::pulse;
 use crate::config::Address;
 use crate::later::Later;
 use crate::limits;
@@ -147,9 +148,7 @@ async fn serve(doors: Vec<(Role, OwnedFd)>, stopped: flume::Receiver<()>) {
     });
     let attending = shared.clone();
     let mut jobs = vec![queues.spawn_job(async move { attending.later.attend().await })];
-    for number in 0..limits::HEARTBEAT_TASKS {
-        jobs.push(queues.spawn_job(runtime::heartbeat(number)));
-    }
+    jobs.extend(pulse::start(&queues));
     for (role, door) in doors {
         let shared = shared.clone();
         jobs.push(queues.spawn_job(async move { attend(role, &door, &queues, &shared).await }));

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -20,11 +19,9 @@ use super::report::{Figures, Report, ServerFigures};
 use super::stage::Stage;
 use super::tally::{Latencies, Tally};
 use super::worker::{self, Counted, Order, Setup, Shown};
-use super::{Machine, bottleneck};
-use crate::config::{Address, Host, format_cpu_list};
+use super::{Machine, bottleneck, preflight};
 use crate::limits;
 use crate::sys::socket::Peer;
-use crate::sys::{cpu, rlimit};
 
 /// Why nothing could be measured.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,133 +85,18 @@ pub fn measure(
     stop: &AtomicBool,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Report, BenchError> {
-    check(&options)?;
+    preflight::check(&options)?;
     let processes = Processes::new(&options.pids).map_err(BenchError::Usage)?;
     if let Some(tls) = &options.tls {
         Dialect::new(tls).map_err(BenchError::Usage)?;
     }
-    let descriptors = make_room(&options)?;
-    let peer = resolve(&options.target)?;
+    let descriptors = preflight::make_room(&options)?;
+    let peer = preflight::resolve(&options.target)?;
     let options = Arc::new(options);
     let mut ensemble = Ensemble::start(&options, &peer, stop, progress)?;
     let played = ensemble.play(&processes)?;
     ensemble.leave()?;
     Ok(played.report(&options, descriptors))
-}
-
-/// What does not go together.
-fn check(options: &Options) -> Result<(), BenchError> {
-    let usage = |text: String| Err(BenchError::Usage(text));
-    let lanes = options.scenario.lanes();
-    if lanes == 0 || lanes > limits::BENCH_LANES_MAX {
-        return usage(format!(
-            "{lanes} lanes are not from 1 to {}",
-            limits::BENCH_LANES_MAX
-        ));
-    }
-    if options.threads == 0 || options.threads > limits::BENCH_THREADS_MAX {
-        return usage(format!(
-            "{} threads are not from 1 to {}",
-            options.threads,
-            limits::BENCH_THREADS_MAX
-        ));
-    }
-    if options.threads > lanes {
-        return usage(format!(
-            "{} threads are more than the {lanes} lanes that there are for them",
-            options.threads
-        ));
-    }
-    if let Address::Tcp {
-        host: Host::Any, ..
-    }
-    | Address::Tcp { port: 0, .. } = options.target
-    {
-        return usage(format!("{} is nothing to connect to", options.target));
-    }
-    if let Scenario::Bulk(bulk) = &options.scenario
-        && options.count.is_some()
-        && bulk.bytes.is_none()
-    {
-        return usage("a number of transfers needs their length in bytes".into());
-    }
-    let Some(cpus) = &options.cpus else {
-        return Ok(());
-    };
-    if cpus.len() < options.threads {
-        return usage(format!(
-            "{} threads need as many CPUs, and {} names {}",
-            options.threads,
-            format_cpu_list(cpus),
-            cpus.len()
-        ));
-    }
-    let allowed = cpu::allowed()
-        .map_err(|error| BenchError::System(format!("the CPUs cannot be listed: {error}")))?;
-    match cpus.iter().find(|cpu| !allowed.contains(cpu)) {
-        Some(outside) => usage(format!(
-            "CPU {outside} is not among those that this process may use, {}",
-            format_cpu_list(&allowed)
-        )),
-        None => Ok(()),
-    }
-}
-
-/// Raises the limits that may be raised, and looks whether the tunnels have
-/// room. Gives the limit of descriptors.
-fn make_room(options: &Options) -> Result<u64, BenchError> {
-    let _ = rlimit::raise_memlock();
-    let limit = rlimit::raise_nofile()
-        .or_else(|_| rlimit::nofile())
-        .map_err(|error| BenchError::System(format!("RLIMIT_NOFILE: {error}")))?;
-    let needed = options.scenario.lanes() as u64
-        + options.threads as u64 * limits::SHARD_DESCRIPTORS
-        + limits::DESCRIPTORS_RESERVE;
-    if limit.soft < needed {
-        return Err(BenchError::System(format!(
-            "{} connections need {needed} descriptors, and this process may have {}; raise the \
-             hard limit (ulimit -Hn, LimitNOFILE=), or ask for fewer",
-            options.scenario.lanes(),
-            limit.soft
-        )));
-    }
-    Ok(limit.soft)
-}
-
-/// The address that is used from here on: of several, the first that somebody
-/// listens on.
-fn resolve(target: &Address) -> Result<Peer, BenchError> {
-    let (name, port) = match target {
-        Address::Unix(path) => return Ok(Peer::Unix(path.clone())),
-        Address::Tcp {
-            host: Host::Ip(ip),
-            port,
-        } => return Ok(Peer::Tcp((*ip, *port).into())),
-        Address::Tcp {
-            host: Host::Name(name),
-            port,
-        } => (name.as_str(), *port),
-        Address::Tcp {
-            host: Host::Any, ..
-        } => {
-            return Err(BenchError::Usage(format!(
-                "{target} is nothing to connect to"
-            )));
-        }
-    };
-    let addresses: Vec<SocketAddr> = (name, port)
-        .to_socket_addrs()
-        .map_err(|error| BenchError::System(format!("{name} does not resolve: {error}")))?
-        .collect();
-    let answers = |address: &&SocketAddr| {
-        TcpStream::connect_timeout(address, limits::CONNECT_TIMEOUT).is_ok()
-    };
-    let chosen = match addresses.as_slice() {
-        [] => return Err(BenchError::System(format!("{name} has no address"))),
-        [only] => only,
-        several => several.iter().find(answers).unwrap_or(&several[0]),
-    };
-    Ok(Peer::Tcp(*chosen))
 }
 
 /// The executors at work, and who listens to them.
@@ -285,13 +167,13 @@ impl<'a> Ensemble<'a> {
             ensemble.shown.push(shown);
         }
         drop(sender);
-        for _ in 0..options.threads {
-            match ensemble.reports.recv_timeout(limits::SHARD_START_TIMEOUT) {
-                Ok(worker::Report::Ready) => {}
-                Ok(worker::Report::Failed(cause)) => return Err(BenchError::System(cause)),
-                Ok(_) | Err(_) => {
-                    return Err(BenchError::System("an executor does not start".into()));
-                }
+        let mut ready = 0;
+        while ready < options.threads {
+            match ensemble.receive()? {
+                worker::Report::Ready => ready += 1,
+                worker::Report::Failed(cause) => return Err(BenchError::System(cause)),
+                // The lanes of one that is ready have nothing to do yet.
+                worker::Report::Parked(_) | worker::Report::Counted(_) => {}
             }
         }
         Ok(ensemble)
@@ -382,9 +264,15 @@ impl<'a> Ensemble<'a> {
     }
 
     fn receive(&self) -> Result<worker::Report, BenchError> {
+        let within = limits::SHARD_START_TIMEOUT;
         self.reports
-            .recv_timeout(limits::SHARD_START_TIMEOUT)
-            .map_err(|_| fault())
+            .recv_timeout(within)
+            .map_err(|error| match error {
+                RecvTimeoutError::Timeout => {
+                    BenchError::System(format!("an executor did not answer within {within:?}"))
+                }
+                RecvTimeoutError::Disconnected => fault(),
+            })
     }
 
     /// Waits until all lanes of all executors are parked.
@@ -505,6 +393,12 @@ fn fault() -> BenchError {
     BenchError::System("a fault in the load generator; please report it".into())
 }
 
+/// To the second.
+fn started(at: OffsetDateTime) -> String {
+    let whole = at.replace_nanosecond(0).unwrap_or(at);
+    whole.format(&Rfc3339).unwrap_or_default()
+}
+
 impl Played {
     fn report(mut self, options: &Options, descriptors: u64) -> Report {
         let begun = self.counted.iter().map(|counted| counted.begun).min();
@@ -543,7 +437,7 @@ impl Played {
             adit_bench: 1,
             scenario: options.scenario.name(),
             target: options.target.to_string(),
-            started: self.started.format(&Rfc3339).unwrap_or_default(),
+            started: started(self.started),
             options: options.json(),
             seconds,
             total: total_figures,

@@ -91,10 +91,10 @@ impl FromStr for Cipher {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = standard(text);
+        let wanted = standard(&text.to_ascii_uppercase());
         ALL_CIPHER_SUITES
             .iter()
-            .find(|suite| standard(&cipher_name(suite.suite())).eq_ignore_ascii_case(&wanted))
+            .find(|suite| standard(&cipher_name(suite.suite())) == wanted)
             .map(|suite| Self(*suite))
             .ok_or_else(|| {
                 let names = ALL_CIPHER_SUITES.iter();
@@ -238,6 +238,15 @@ impl Dialect {
             .with_no_client_auth();
         config.resumption = Resumption::disabled();
         Ok(Self { config, name })
+    }
+
+    /// Has the calling thread do once what costs it tens of milliseconds the
+    /// first time: AWS-LC seeds the random numbers of each thread.
+    pub(super) fn warm(&self) {
+        // Whatever is wrong with it, the first handshake will tell.
+        for group in self.config.crypto_provider().kx_groups.iter().take(1) {
+            let _ = group.start();
+        }
     }
 
     /// For connections that each begin anew.

@@ -1,14 +1,14 @@
 //! A load generator, for any server that speaks TLS or TCP: `adit bench`.
 //!
 //! [`Options`] say what is done ([`Scenario`]), and to whom. [`measure`]
-//! ([`conductor`]) starts executors ([`worker`]), each with its share of the
-//! lanes ([`lane`]), on connections of their own making ([`link`],
-//! [`dialect`]). Together they go through stages ([`stage`]): what is to be
+//! (`conductor`) starts executors (`worker`), each with its share of the
+//! lanes (`lane`, `step`), on connections of their own making (`link`,
+//! `dialect`). Together they go through stages (`stage`): what is to be
 //! open is opened, a warm-up runs, all hold still while the server's figures
-//! are read ([`process`]), the measurement runs, all hold still once more. What
-//! each executor counted ([`tally`]) becomes a [`Report`], which is JSON by
+//! are read (`process`), the measurement runs, all hold still once more. What
+//! each executor counted (`tally`) becomes a [`Report`], which is JSON by
 //! serde, and says whether the generator itself was the bottleneck
-//! ([`bottleneck`]). Open loops have their schedule in [`pacing`].
+//! (`bottleneck`). Open loops have their schedule in `pacing`.
 //!
 //! [`backend`] is what stands behind a server that is measured.
 
@@ -23,9 +23,12 @@ mod link;
 mod machine;
 mod options;
 mod pacing;
+mod preflight;
 mod process;
+mod pulse;
 mod report;
 mod stage;
+mod step;
 mod tally;
 mod turnstile;
 mod worker;

@@ -21,6 +21,9 @@ pub(super) struct Reading {
     /// 10 ms.
     pub(super) user: Duration,
     pub(super) system: Duration,
+    /// For how long its threads of this moment have waited for a CPU on which
+    /// something else ran.
+    pub(super) waited: Duration,
     /// Anonymous resident memory (RssAnon, proc_pid_status(5)). Pages that
     /// children have in common with their parent are counted for each.
     pub(super) memory_bytes: u64,
@@ -86,6 +89,7 @@ impl Reading {
         self.cpu += own + stat.children_user + stat.children_system;
         self.user += stat.user + stat.children_user;
         self.system += stat.system + stat.children_system;
+        self.waited += waited(pid);
         self.memory_bytes += 1024 * field(&status, "RssAnon").unwrap_or(0);
         self.threads += field(&status, "Threads").unwrap_or(0);
         let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).ok();
@@ -146,6 +150,23 @@ fn parse(text: &str) -> Option<Stat> {
         children_user: time(16)?,
         children_system: time(17)?,
     })
+}
+
+/// What the threads of a process have waited for a CPU, as far as the kernel
+/// tells (Documentation/scheduler/sched-stats.rst).
+fn waited(pid: u32) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+    let of_task = |task: fs::DirEntry| {
+        let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+        let nanos = text.split_whitespace().nth(1)?.parse().ok()?;
+        Some(Duration::from_nanos(nanos))
+    };
+    tasks
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(of_task)
+        .sum()
 }
 
 /// A number of `/proc/PID/status`.

@@ -149,6 +149,9 @@ pub struct ServerFigures {
     pub user_seconds: f64,
     /// And in the kernel.
     pub system_seconds: f64,
+    /// For how long its threads waited for a CPU on which something else ran:
+    /// much of it, and the latencies are those of a crowded machine.
+    pub waiting_seconds: f64,
     /// CPU time for each operation; `None` if there was none.
     pub cpu_us_per_operation: Option<f64>,
     /// CPU time for each KiB in either direction; `None` if there was none.
@@ -252,6 +255,7 @@ impl ServerFigures {
             cpu_seconds: cpu,
             user_seconds: after.user.saturating_sub(before.user).as_secs_f64(),
             system_seconds: after.system.saturating_sub(before.system).as_secs_f64(),
+            waiting_seconds: after.waited.saturating_sub(before.waited).as_secs_f64(),
             cpu_us_per_operation: (total.operations > 0)
                 .then(|| cpu * 1e6 / total.operations as f64),
             cpu_ns_per_kib: (bytes > 0).then(|| cpu * 1e9 / (bytes as f64 / 1024.0)),

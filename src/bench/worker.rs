@@ -14,6 +14,7 @@ use super::lane::Lane;
 use super::link::Scratch;
 use super::options::{Part, share};
 use super::pacing::Pacing;
+use super::pulse;
 use super::stage::{Stage, Stages};
 use super::tally::Tally;
 use super::turnstile::Turnstile;
@@ -150,6 +151,9 @@ async fn work(setup: Setup) {
             return;
         }
     };
+    if let Some(dialect) = &dialect {
+        dialect.warm();
+    }
     let now = Instant::now();
     let parts = options.scenario.parts();
     let pacings = parts.iter().map(|part| {
@@ -202,9 +206,7 @@ impl Worker {
                 }
             }),
         ];
-        for number in 0..limits::HEARTBEAT_TASKS {
-            jobs.push(queues.spawn_job(runtime::heartbeat(number)));
-        }
+        jobs.extend(pulse::start(queues));
         jobs
     }
 

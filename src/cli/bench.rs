@@ -1,6 +1,9 @@
 //! `adit bench`: a load generator, and the backend behind what it measures.
 
 mod args;
+mod page;
+mod plan;
+mod plot;
 mod progress;
 mod table;
 
@@ -15,8 +18,9 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator::Signals;
 
-use args::{BackendPlan, MeasurePlan};
-pub(crate) use args::{BenchArgs, BenchPlan};
+pub(crate) use args::BenchArgs;
+pub(crate) use plan::BenchPlan;
+use plan::{BackendPlan, MeasurePlan};
 use progress::Bar;
 
 use super::exit::{Exit, Failure};
@@ -24,7 +28,7 @@ use super::output;
 
 pub(crate) fn run(plan: BenchPlan) -> Result<Exit, Failure> {
     match plan {
-        BenchPlan::Measure(plan) => measure(plan),
+        BenchPlan::Measure(plan) => measure(*plan),
         BenchPlan::Backend(plan) => backend(&plan),
     }
 }
@@ -42,6 +46,9 @@ fn measure(plan: MeasurePlan) -> Result<Exit, Failure> {
     let report = measured?;
     if let Some(file) = &plan.json {
         write(file, &json(&report)?)?;
+    }
+    if let Some(file) = &plan.html {
+        write(file, &page::render(&report)?)?;
     }
     // What a program is to read has nothing else beside it.
     let taken = plan.json.is_some_and(|file| file.as_os_str() == "-");

@@ -53,7 +53,7 @@ fn carry_out(plan: Plan) -> Result<Exit, Failure> {
         Plan::Run(plan) => run::run(plan),
         Plan::Check(plan, format) => check::run(&plan, format),
         Plan::Stats(plan) => stats::run(&plan),
-        Plan::Bench(plan) => bench::run(*plan),
+        Plan::Bench(plan) => bench::run(plan),
         Plan::Convert(plan) => convert::run(&plan),
         Plan::Completions(shell) => generate::completions(shell),
         Plan::Man => generate::man(),

@@ -189,6 +189,12 @@ fn write_server(text: &mut String, report: &Report, server: &ServerFigures) {
         "{} s, {share:.0} % of a CPU",
         human::digits(server.cpu_seconds)
     ));
+    if server.waiting_seconds > 0.05 * report.seconds {
+        each.push(format!(
+            "waited {} s for it while something else ran there",
+            human::digits(server.waiting_seconds)
+        ));
+    }
     write_wrapped(text, "server CPU", &each.join("; "));
     let mut memory = format!(
         "{} before, {} {}",
