@@ -62,6 +62,9 @@ pub(crate) struct Measured {
     pub(crate) cpu_seconds: f64,
     pub(crate) user_seconds: f64,
     pub(crate) system_seconds: f64,
+    /// For how long the proxy waited for its CPU while something else ran
+    /// there.
+    pub(crate) waiting_seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) memory_before_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none", default)]
@@ -86,6 +89,15 @@ pub(crate) struct Quantiles {
     pub(crate) p99_us: f64,
     pub(crate) p999_us: f64,
     pub(crate) max_us: f64,
+}
+
+impl Measured {
+    /// Whether the proxy did not have its CPU to itself, but waited for it for
+    /// more than a fiftieth of the time. (stunnel's threads wait for each
+    /// other.)
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.waiting_seconds > 0.02 * self.seconds
+    }
 }
 
 impl Results {

@@ -207,7 +207,11 @@ fn summary(scenario: &Scenario, measured: &Measured) -> String {
         true => "; the generator was at its limit",
         false => "",
     };
-    format!("{} ({}/s{load})", figures.join(", "), figure(rate))
+    let crowd = match measured.is_crowded() {
+        true => "; it waited for its CPU",
+        false => "",
+    };
+    format!("{} ({}/s{load}{crowd})", figures.join(", "), figure(rate))
 }
 
 /// This moment, in UTC (RFC 3339).

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::args::Args;
 use crate::peer::{FLOOR, Kind, Peer};
-use crate::results::{Results, Sample};
+use crate::results::{Measured, Results, Sample};
 use crate::row::Row;
 use crate::spread::Spread;
 use crate::text::{figure, ratio};
@@ -195,19 +195,27 @@ impl<'a> Table<'a> {
         for (name, line) in &self.results.scenarios {
             let _ = writeln!(text, "- {name}: `adit {line}`");
         }
-        let all = self.results.samples.iter();
-        let busy = all.clone().filter(|sample| {
-            sample
-                .measured
-                .as_ref()
-                .is_some_and(|m| m.generator_bottleneck)
-        });
+        let runs: Vec<_> = self.results.samples.iter().collect();
+        let count = |what: fn(&Measured) -> bool| {
+            let measured = runs.iter().filter_map(|run| run.measured.as_ref());
+            measured.filter(|measured| what(measured)).count()
+        };
+        let threads = |run: &&Sample| {
+            let mut peers = self.results.peers.iter();
+            peers.any(|peer| peer.name == run.peer && peer.kind == Kind::Stunnel)
+        };
+        let crowded = runs
+            .iter()
+            .filter(|run| !threads(run) && run.measured.as_ref().is_some_and(Measured::is_crowded));
         let _ = writeln!(
             text,
             "\nThe generator was at its own limit in {} of {} runs; that bounds rates and adds to \
-             waits, and says nothing against CPU per operation.",
-            busy.count(),
-            all.count()
+             waits, and says nothing against CPU per operation. In {} runs the proxy waited for \
+             its CPU for more than 2 % of the time, since something else ran there (stunnel, whose \
+             threads wait for each other, left out).",
+            count(|measured| measured.generator_bottleneck),
+            runs.len(),
+            crowded.count(),
         );
         text + &failures(self.results)
     }
