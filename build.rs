@@ -6,7 +6,13 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    for kind in ["bins", "tests"] {
-        println!("cargo::rustc-link-arg-{kind}=-Wl,--wrap=io_uring_queue_init_params");
+    for function in [
+        "io_uring_queue_init_params",
+        "io_uring_submit",
+        "io_uring_wait_cqes",
+    ] {
+        for kind in ["bins", "tests"] {
+            println!("cargo::rustc-link-arg-{kind}=-Wl,--wrap={function}");
+        }
     }
 }

@@ -59,6 +59,8 @@
 //! - [`mod@bench`]: a load generator, for this server and any other.
 //! - [`control::admin`]: the endpoint that `adit stats` asks, on the small HTTP
 //!   of [`http`].
+//! - [`proxy_protocol`]: the header that proxies put before a connection's
+//!   bytes, read and written.
 //! - [`sys`]: what is asked of the system, the only module with unsafe code;
 //!   [`sys::preflight`] finds what a machine will refuse.
 //! - [`tls`]: certificates; [`tunnel::relay`]: the two directions of a tunnel,
@@ -71,6 +73,9 @@
 
 mod backend;
 pub mod bench;
+#[cfg(feature = "bench-parts")]
+#[doc(hidden)]
+pub mod bench_parts;
 pub mod config;
 pub mod control;
 mod error;
@@ -81,6 +86,7 @@ pub mod logging;
 mod mesh;
 pub mod metrics;
 mod plan;
+pub mod proxy_protocol;
 mod runtime;
 mod server;
 mod shard;

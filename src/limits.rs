@@ -23,7 +23,18 @@ pub const RING_IO_MEMORY: usize = 64 * 1024;
 /// It must not run out: `runtime::heartbeat` tells what glommio 0.9.0 does if
 /// it runs out at the wrong moment, and on a machine with more threads than
 /// CPUs a few milliseconds pass easily at that moment.
-pub const PREEMPT_TIMER: Duration = Duration::from_secs(24 * 3600);
+///
+/// It is also how these timers are told from others, so that they need not be
+/// set at all (`sys::ring::submit`): no other lasts as long, which is 100 years.
+pub const PREEMPT_TIMER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// Completions that a ring may owe its executor, for timers that were never
+/// set, before the kernel is entered for them alone.
+pub const COMPLETIONS_OWED: usize = 32;
+
+/// How much later than asked a shard may wake for a timer, which then need not
+/// be set anew for each sleep.
+pub const SLEEP_SLACK: Duration = Duration::from_micros(500);
 
 /// For how long a task that could go on gives way to the others: no longer
 /// than it takes to look at the ring.
@@ -34,6 +45,13 @@ pub const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// Tasks of a shard that take turns with its heartbeat.
 pub const HEARTBEAT_TASKS: u32 = 4;
+
+/// The most bytes of session tickets that wait to be sent along with the first
+/// data.
+pub const TICKETS_HELD_MAX: usize = 4096;
+
+/// For how long they wait for data at most.
+pub const TICKETS_HELD: Duration = Duration::from_millis(100);
 
 /// Locked memory that a shard is charged with, in bytes, unless the process has
 /// CAP_IPC_LOCK. Measured on kernel 6.18 with pages of 4 KiB, [`RING_DEPTH`] and
@@ -249,6 +267,15 @@ pub const SYSLOG_WAIT: Duration = Duration::from_millis(100);
 
 /// How long a flush of the log, and so the end of the process, may take.
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The longest PROXY header of version 2 that is read, in bytes. The addresses
+/// of a TCP connection take 52 at most, those of Unix sockets 232; the rest is
+/// TLVs, of which a client's certificate is the longest by far.
+pub const PROXY_HEADER_MAX: usize = 8 * 1024;
+
+/// The longest unique id in a PROXY header, in bytes (its specification,
+/// section 2.2.5).
+pub const PROXY_UNIQUE_ID_MAX: usize = 128;
 
 /// The longest request head that the admin endpoint reads, in bytes.
 pub const ADMIN_REQUEST_MAX: usize = 8 * 1024;

@@ -108,10 +108,15 @@ impl Generator {
             )
         } else {
             self.bottleneck = false;
-            format!(
-                "its busiest thread used {} of a CPU",
-                percent(self.cpu_share)
-            )
+            let used = percent(self.cpu_share);
+            match self.waiting_share {
+                share if share < 0.05 => format!("its busiest thread used {used} of a CPU"),
+                share => format!(
+                    "its busiest thread used {used} of a CPU; it waited {} of the time for one on \
+                     which something else ran, which is in the latencies",
+                    percent(share)
+                ),
+            }
         };
     }
 }
@@ -134,7 +139,12 @@ mod tests {
 
     #[test]
     fn one_busy_starved_or_late_executor_is_a_bottleneck() {
-        assert!(!judged(500, 100, &[]).bottleneck);
+        let crowded = judged(500, 100, &[]);
+        assert!(
+            !crowded.bottleneck && crowded.why.contains("waited 10 %"),
+            "{crowded:?}"
+        );
+        assert!(!judged(500, 10, &[]).why.contains("waited"));
         for (generator, word) in [
             (judged(950, 0, &[]), "used 95 %"),
             (judged(480, 500, &[]), "waited 50 %"),

@@ -245,9 +245,7 @@ impl Worker {
                     for pacing in self.pacings.iter().flatten() {
                         pacing.begin(now);
                     }
-                    self.stages.turn(stage);
-                    // Those that wait for something else see it as well.
-                    self.timers.wake_all();
+                    self.turn(stage);
                     if stage == Stage::Leave {
                         return;
                     }
@@ -267,6 +265,14 @@ impl Worker {
                 }
             }
         }
+        // The conductor has given up.
+        self.turn(Stage::Leave);
+    }
+
+    fn turn(&self, stage: Stage) {
+        self.stages.turn(stage);
+        // Those that wait for something else see it as well.
+        self.timers.wake_all();
     }
 
     fn begin(self: &Rc<Self>, budget: Option<u64>, duration: Option<Duration>, queues: &Queues) {

@@ -94,6 +94,10 @@ const EXAMPLES: &[(&str, &str)] = &[
     ),
     ("Watch a running server:", "adit stats --watch"),
     (
+        "Measure a server, with 64 tunnels for ten seconds:",
+        "adit bench rr --tunnels 64 --pid $(pidof adit) --html report.html localhost:443",
+    ),
+    (
         "Bring hitch's configuration along:",
         "adit convert /etc/hitch/hitch.conf > adit.ron",
     ),
@@ -103,43 +107,86 @@ const EXAMPLES: &[(&str, &str)] = &[
 fn commands(command: &clap::Command) -> Roff {
     let mut roff = Roff::new();
     roff.control("SH", ["COMMANDS"]);
+    let above = |arg: &clap::Arg| has(command, arg);
     for sub in command.get_subcommands() {
         roff.control("SS", [format!("adit {}", sub.get_name()).as_str()]);
         if let Some(about) = sub.get_about() {
             roff.text([roman(format!("{about}."))]);
         }
-        let shared = |arg: &&clap::Arg| {
-            !arg.is_hide_set()
-                && arg.get_id() != "help"
-                && !command
-                    .get_arguments()
-                    .any(|top| top.get_id() == arg.get_id() && top.get_help() == arg.get_help())
-        };
-        for arg in sub.get_arguments().filter(shared) {
-            roff.control("TP", []);
-            let value = arg
-                .get_value_names()
-                .filter(|_| arg.get_action().takes_values())
-                .map(|names| names.join(" "))
-                .unwrap_or_default();
-            match arg.get_long() {
-                Some(long) if value.is_empty() => roff.text([bold(format!("--{long}"))]),
-                Some(long) => roff.text([bold(format!("--{long}")), roman(" "), italic(value)]),
-                None => roff.text([italic(value)]),
-            };
-            if let Some(help) = arg.get_help() {
-                roff.text([roman(help.to_string())]);
-            }
-        }
-        if sub
-            .get_arguments()
-            .any(|arg| !shared(&arg) && arg.get_id() != "help")
-        {
+        let options = sub.get_arguments().filter(|arg| is_shown(arg));
+        let (shared, own): (Vec<_>, Vec<_>) = options.partition(|arg| above(arg));
+        arguments(&mut roff, own);
+        if !shared.is_empty() {
             roff.control("PP", []);
             roff.text([roman("It takes the options above as well.")]);
         }
+        parts(&mut roff, sub);
     }
     roff
+}
+
+/// The commands of a command. What most of them take is listed once.
+fn parts(roff: &mut Roff, command: &clap::Command) {
+    let subs: Vec<_> = command.get_subcommands().collect();
+    let is_common = |arg: &clap::Arg| {
+        let takers = subs.iter().filter(|sub| has(sub, arg)).count();
+        takers > subs.len() / 2
+    };
+    let mut common: Vec<&clap::Arg> = Vec::new();
+    for sub in &subs {
+        roff.control("PP", []);
+        roff.text([bold(format!(
+            "adit {} {}",
+            command.get_name(),
+            sub.get_name()
+        ))]);
+        roff.control("PP", []);
+        if let Some(about) = sub.get_about() {
+            roff.text([roman(format!("{about}."))]);
+        }
+        let options = sub.get_arguments().filter(|arg| is_shown(arg));
+        let (shared, own): (Vec<_>, Vec<_>) = options.partition(|arg| is_common(arg));
+        arguments(roff, own);
+        for arg in shared {
+            if !common.iter().any(|known| known.get_id() == arg.get_id()) {
+                common.push(arg);
+            }
+        }
+    }
+    if !common.is_empty() {
+        roff.control("PP", []);
+        roff.text([roman("What is common to them:")]);
+        arguments(roff, common);
+    }
+}
+
+fn is_shown(arg: &clap::Arg) -> bool {
+    !arg.is_hide_set() && arg.get_id() != "help"
+}
+
+fn has(command: &clap::Command, arg: &clap::Arg) -> bool {
+    command
+        .get_arguments()
+        .any(|other| other.get_id() == arg.get_id() && other.get_help() == arg.get_help())
+}
+
+fn arguments(roff: &mut Roff, arguments: Vec<&clap::Arg>) {
+    for arg in arguments {
+        roff.control("TP", []);
+        let value = arg
+            .get_value_names()
+            .filter(|_| arg.get_action().takes_values())
+            .map(|names| names.join(" "))
+            .unwrap_or_default();
+        match arg.get_long() {
+            Some(long) if value.is_empty() => roff.text([bold(format!("--{long}"))]),
+            Some(long) => roff.text([bold(format!("--{long}")), roman(" "), italic(value)]),
+            None => roff.text([italic(value)]),
+        };
+        if let Some(help) = arg.get_help() {
+            roff.text([roman(help.to_string())]);
+        }
+    }
 }
 
 fn exit_status() -> Roff {

@@ -3,6 +3,10 @@
 use std::io;
 use std::time::Duration;
 
+/// The greatest id that the kernel gives to any process (PID_MAX_LIMIT,
+/// proc_sys_kernel(5)).
+const PID_MAX: libc::pid_t = 1 << 22;
+
 /// What a process has used so far, all of its threads together, those that have
 /// ended too. Exact to the nanosecond, unlike the ticks of `/proc/PID/stat`.
 ///
@@ -10,7 +14,12 @@ use std::time::Duration;
 ///
 /// There is no such process, or this kernel does not tell of others.
 pub fn of_process(pid: u32) -> io::Result<Duration> {
-    let pid = libc::pid_t::try_from(pid).map_err(|_| io::ErrorKind::NotFound)?;
+    // A clock's id has no room for greater ones, and would be another clock's;
+    // 0 would be this process.
+    let pid = libc::pid_t::try_from(pid)
+        .ok()
+        .filter(|pid| (1..=PID_MAX).contains(pid))
+        .ok_or(io::ErrorKind::NotFound)?;
     let mut clock: libc::clockid_t = 0;
     // SAFETY: the function writes one clock id, to where we point.
     let outcome = unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) };
@@ -61,7 +70,8 @@ mod tests {
 
     #[test]
     fn a_process_that_is_not_there_is_an_error() {
-        assert!(of_process(u32::MAX).is_err());
-        assert!(of_process(libc::pid_t::MAX as u32).is_err());
+        for pid in [0, PID_MAX as u32 + 1, libc::pid_t::MAX as u32, u32::MAX] {
+            assert!(of_process(pid).is_err(), "{pid}");
+        }
     }
 }

@@ -53,6 +53,9 @@ impl Link {
     /// Sends what the kernel takes and keeps the rest, behind what is kept
     /// already.
     pub(crate) fn send(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> io::Result<()> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
         if !self.unsent.is_empty() {
             self.unsent.keep(bytes);
             return Ok(());
@@ -68,6 +71,14 @@ impl Link {
     /// Sends what is kept, then FIN. Ready once that is done; only once is it
     /// done.
     pub(crate) fn finish(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.unsent.is_empty() {
+            // The FIN goes in the same segment, where there is room.
+            match socket::send_more(self.socket.as_fd(), self.unsent.as_slice()) {
+                Ok(sent) => self.unsent.advance(sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
         ready!(self.flush(cx))?;
         if !self.finished {
             self.finished = true;

@@ -31,8 +31,12 @@ impl Scratch {
             buffer_size,
             plain: vec![0; take].into_boxed_slice(),
             wire: Wire {
-                space: vec![0; take + records * limits::RECORD_SEAL_OVERHEAD_MAX]
-                    .into_boxed_slice(),
+                space: vec![
+                    0;
+                    take + records * limits::RECORD_SEAL_OVERHEAD_MAX
+                        + limits::TICKETS_HELD_MAX
+                ]
+                .into_boxed_slice(),
                 take,
             },
         }
@@ -51,7 +55,8 @@ impl Wire {
         &mut self.space[..self.take]
     }
 
-    /// Room to seal into: enough for all of [`Scratch::plain`].
+    /// Room to seal into: enough for all of [`Scratch::plain`], behind tickets
+    /// that were held.
     pub(crate) fn sealing(&mut self) -> &mut [u8] {
         &mut self.space
     }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
-use rustls::{HandshakeKind, ServerConfig};
+use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
 
 use super::end::{EndError, Link};
 use super::relay::{End, Pulled};
@@ -32,6 +32,8 @@ pub(crate) struct TlsEnd {
     /// The connection holds what was not asked of it yet: `carry` was not
     /// looked at to its end.
     primed: bool,
+    /// What is unsent is session tickets, which wait for company.
+    holds_tickets: bool,
     /// close_notify is sealed.
     notified: bool,
     /// The connection has failed; only what is kept can still be sent.
@@ -81,6 +83,7 @@ impl TlsEnd {
             carry: Vec::new(),
             handshake_bytes: 0,
             primed: false,
+            holds_tickets: false,
             notified: false,
             failed: false,
             next: Next::Bytes,
@@ -96,12 +99,27 @@ impl TlsEnd {
 
     /// Whether bytes wait for the peer to take them.
     pub(crate) fn is_stalled(&self) -> bool {
-        !self.link.unsent.is_empty()
+        !self.holds_tickets && !self.link.unsent.is_empty()
     }
 
     /// Bytes that the peer has not taken yet.
     pub(crate) fn queued(&self) -> usize {
         self.link.queued()
+    }
+
+    /// Whether the session's tickets are still to be sent.
+    ///
+    /// A server's tickets are not part of the handshake (RFC 8446, section
+    /// 4.6.1), and in a send of their own they cost both sides a wake-up. They
+    /// go along with the first bytes for the peer, whatever these are; who has
+    /// none in a while is to [`release`](Self::release_tickets) them.
+    pub(crate) fn holds_tickets(&self) -> bool {
+        self.holds_tickets
+    }
+
+    /// Has the next flush send the tickets.
+    pub(crate) fn release_tickets(&mut self) {
+        self.holds_tickets = false;
     }
 
     pub(crate) fn into_link(self) -> Link {
@@ -115,19 +133,31 @@ impl TlsEnd {
         wire: &mut Wire,
     ) -> Poll<Result<Session, HandshakeError>> {
         loop {
-            match self.shake(wire) {
+            let all_sent = self.link.unsent.is_empty();
+            let mut said = 0;
+            let shaken = self.shake(wire, &mut said);
+            let flight = &wire.sealing()[..said];
+            match shaken {
+                Ok(true) if all_sent && self.says_only_tickets(said) => {
+                    self.link.unsent.keep(flight);
+                    self.holds_tickets = said > 0;
+                    return Poll::Ready(Ok(self.session()));
+                }
                 Ok(done) => {
-                    // The last flight, tickets included, goes out with it; what
-                    // the kernel does not take follows in the relay.
+                    // The last flight goes out with it; what the kernel does
+                    // not take follows in the relay.
+                    let sent = self.link.send(cx, flight);
                     let flushed = self.link.flush(cx);
                     if done {
                         // Even if the peer takes nothing more: what it has sent
                         // is carried, and the relay finds out.
                         return Poll::Ready(Ok(self.session()));
                     }
+                    sent.map_err(HandshakeError::Io)?;
                     ready!(flushed).map_err(HandshakeError::Io)?;
                 }
                 Err(error) => {
+                    self.link.unsent.keep(flight);
                     self.keep_alert(wire);
                     return Poll::Ready(Err(self.blame(error)));
                 }
@@ -152,7 +182,9 @@ impl TlsEnd {
     }
 
     /// Feeds the connection what has arrived. True once the handshake is done.
-    fn shake(&mut self, wire: &mut Wire) -> Result<bool, rustls::Error> {
+    /// What it has to say is the first `said` bytes of the room for sealing, or
+    /// kept already.
+    fn shake(&mut self, wire: &mut Wire, said: &mut usize) -> Result<bool, rustls::Error> {
         let mut used = 0;
         let result = loop {
             let UnbufferedStatus { discard, state, .. } =
@@ -160,9 +192,18 @@ impl TlsEnd {
             used += discard;
             match state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    if let Err(error) = keep_encoded(wire, &mut self.link, |room| data.encode(room))
-                    {
-                        break Err(error);
+                    match data.encode(&mut wire.sealing()[*said..]) {
+                        Ok(n) => *said += n,
+                        // A long chain: what is there makes room.
+                        Err(EncodeError::InsufficientSize(_)) if *said > 0 => {
+                            self.link.unsent.keep(&wire.sealing()[..*said]);
+                            *said = 0;
+                            match data.encode(wire.sealing()) {
+                                Ok(n) => *said = n,
+                                Err(error) => break Err(encode_error(error)),
+                            }
+                        }
+                        Err(error) => break Err(encode_error(error)),
                     }
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
@@ -186,6 +227,13 @@ impl TlsEnd {
         Ok(done)
     }
 
+    /// Whether `said` bytes from a server whose handshake is done are tickets:
+    /// in TLS 1.3 its own part ends with its first flight.
+    fn says_only_tickets(&self, said: usize) -> bool {
+        self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+            && said <= limits::TICKETS_HELD_MAX
+    }
+
     fn session(&self) -> Session {
         Session {
             resumed: self.tls.handshake_kind() == Some(HandshakeKind::Resumed),
@@ -197,6 +245,7 @@ impl TlsEnd {
     /// fall over what it has failed on.
     fn keep_alert(&mut self, wire: &mut Wire) {
         self.failed = true;
+        self.holds_tickets = false;
         while self.tls.wants_write() {
             match self.tls.process_tls_records(&mut self.carry).state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
@@ -262,7 +311,10 @@ impl TlsEnd {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
                     let mut answer = vec![0; limits::RECORD_WIRE_MAX];
                     match data.encode(&mut answer) {
-                        Ok(n) => self.link.unsent.keep(&answer[..n]),
+                        Ok(n) => {
+                            self.holds_tickets = false;
+                            self.link.unsent.keep(&answer[..n]);
+                        }
                         Err(error) => self.next = Next::Error(encode_error(error)),
                     }
                 }
@@ -377,16 +429,26 @@ impl End for WiredTls<'_> {
             return Err(EndError::Tls(rustls::Error::HandshakeNotComplete));
         }
         let room = self.wire.sealing();
+        // Tickets go in front, in the same send.
+        let mut filled = 0;
+        if std::mem::take(&mut self.end.holds_tickets) {
+            let tickets = std::mem::take(&mut self.end.link.unsent);
+            filled = tickets.as_slice().len();
+            room[..filled].copy_from_slice(tickets.as_slice());
+        }
         loop {
             let status = self.end.tls.process_tls_records(&mut self.end.carry);
             match status.state? {
                 ConnectionState::WriteTraffic(mut traffic) => {
-                    let sealed = traffic.encrypt(plain, room).map_err(encrypt_error)?;
-                    return Ok(self.end.link.send(&mut self.cx, &room[..sealed])?);
+                    filled += traffic
+                        .encrypt(plain, &mut room[filled..])
+                        .map_err(encrypt_error)?;
+                    return Ok(self.end.link.send(&mut self.cx, &room[..filled])?);
                 }
                 ConnectionState::EncodeTlsData(mut data) => {
-                    let n = data.encode(room).map_err(encode_error)?;
-                    self.end.link.unsent.keep(&room[..n]);
+                    let n = data.encode(&mut room[filled..]).map_err(encode_error)?;
+                    self.end.link.unsent.keep(&room[..filled + n]);
+                    filled = 0;
                 }
                 ConnectionState::TransmitTlsData(data) => data.done(),
                 ConnectionState::PeerClosed => self.end.next = Next::Eof,
@@ -396,6 +458,9 @@ impl End for WiredTls<'_> {
     }
 
     fn flush(&mut self) -> Poll<Result<(), EndError>> {
+        if self.end.holds_tickets {
+            return Poll::Ready(Ok(()));
+        }
         self.end.link.flush(&mut self.cx).map_err(EndError::Io)
     }
 
@@ -409,6 +474,7 @@ impl TlsEnd {
     /// Seals close_notify (RFC 8446, section 6.1), once, behind what is on its
     /// way.
     pub(crate) fn keep_close_notify(&mut self, wire: &mut Wire) {
+        self.holds_tickets = false;
         if self.failed || std::mem::replace(&mut self.notified, true) {
             return;
         }

@@ -78,6 +78,30 @@ fn sessions_resume_across_shards() {
     }
 }
 
+/// Tickets wait for the first data to go along with, but not for ever; and a
+/// client that leaves before there is any gets them with the farewell.
+#[test]
+fn tickets_come_though_the_backend_says_nothing() {
+    let backend = backend::sink();
+    let adit = Adit::start(backend.address());
+    for leaves_at_once in [false, true] {
+        let mut config = client::config(adit.certificate(), &[&TLS13]);
+        config.resumption = Resumption::in_memory_sessions(4);
+        let config = Arc::new(config);
+        let client = Client::connect_with(&adit, &config).expect("a handshake");
+        if leaves_at_once {
+            client.close_notify();
+            assert_eq!(client.receive_all(), (Vec::new(), End::CloseNotify));
+        } else {
+            // The finished message is on its way with this.
+            client.send(b"x").expect("sent");
+            client.take_in().expect("tickets");
+        }
+        let next = Client::connect_with(&adit, &config).expect("a handshake");
+        assert!(next.resumed(), "leaves at once: {leaves_at_once}");
+    }
+}
+
 #[test]
 fn without_tickets_nothing_resumes() {
     let backend = backend::echo();

@@ -202,28 +202,33 @@ pub(super) struct CommonArgs {
     #[arg(value_name = "TARGET")]
     pub(super) target: Address,
     /// Speak TCP without TLS
-    #[arg(long, conflicts_with_all = ["server_name", "ca", "insecure", "tls", "cipher", "group", "signature"])]
+    #[arg(help_heading = "TLS", long, conflicts_with_all = ["server_name", "ca", "insecure", "tls", "cipher", "group", "signature"])]
     pub(super) plain: bool,
     /// The name to ask for
-    #[arg(long, value_name = "NAME", default_value = "localhost")]
+    #[arg(
+        help_heading = "TLS",
+        long,
+        value_name = "NAME",
+        default_value = "localhost"
+    )]
     pub(super) server_name: String,
     /// Verify the server's certificate against those in this file
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "insecure")]
+    #[arg(help_heading = "TLS", long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "insecure")]
     pub(super) ca: Option<PathBuf>,
     /// Take any certificate, and do not mention it
-    #[arg(long)]
+    #[arg(help_heading = "TLS", long)]
     pub(super) insecure: bool,
     /// Offer this version alone: 1.2 or 1.3
-    #[arg(long, value_name = "VERSION")]
+    #[arg(help_heading = "TLS", long, value_name = "VERSION")]
     pub(super) tls: Option<Version>,
     /// Offer this cipher suite alone, such as TLS_AES_128_GCM_SHA256
-    #[arg(long, value_name = "NAME")]
+    #[arg(help_heading = "TLS", long, value_name = "NAME")]
     pub(super) cipher: Option<Cipher>,
     /// Offer this key exchange group alone, such as x25519
-    #[arg(long, value_name = "NAME")]
+    #[arg(help_heading = "TLS", long, value_name = "NAME")]
     pub(super) group: Option<Group>,
     /// Offer this kind of signature alone: ecdsa, rsa or ed25519
-    #[arg(long, value_name = "KIND")]
+    #[arg(help_heading = "TLS", long, value_name = "KIND")]
     pub(super) signature: Option<Signature>,
     /// How long to do the same before it counts
     #[arg(long, value_name = "DURATION", default_value_t = duration(limits::BENCH_WARMUP), value_parser = parse_duration)]
@@ -234,16 +239,16 @@ pub(super) struct CommonArgs {
     #[command(flatten)]
     pub(super) place: PlaceArgs,
     /// Read what this process of the server uses, with its children; may be repeated
-    #[arg(long, value_name = "PID", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(help_heading = "Figures", long, value_name = "PID", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) pid: Vec<u32>,
     /// Write the figures as JSON to this file; - is standard output, with nothing else on it
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(help_heading = "Figures", long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) json: Option<PathBuf>,
     /// Write a page with plots to this file
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(help_heading = "Figures", long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) html: Option<PathBuf>,
     /// Show nothing on the terminal but errors
-    #[arg(short, long)]
+    #[arg(help_heading = "Figures", short, long)]
     pub(super) quiet: bool,
 }
 

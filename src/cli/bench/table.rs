@@ -174,16 +174,13 @@ fn write_errors(text: &mut String, total: &Figures) {
 fn write_server(text: &mut String, report: &Report, server: &ServerFigures) {
     let share = server.cpu_seconds * 100.0 / report.seconds.max(1e-9);
     let mut each = Vec::new();
-    // Of bytes that pass by the thousand million, an operation is no measure.
-    if report.scenario != "bulk"
-        && let Some(us) = server.cpu_us_per_operation
-    {
-        each.push(format!("{} µs an operation", human::digits(us)));
-    }
-    if report.total.bytes_up + report.total.bytes_down >= 1 << 20
-        && let Some(ns) = server.cpu_ns_per_kib
-    {
-        each.push(format!("{} ns a KiB", human::digits(ns)));
+    // Each scenario by what it counts.
+    if report.scenario == "bulk" {
+        let ns = server.cpu_ns_per_kib;
+        each.extend(ns.map(|ns| format!("{} ns a KiB", human::digits(ns))));
+    } else {
+        let us = server.cpu_us_per_operation;
+        each.extend(us.map(|us| format!("{} µs an operation", human::digits(us))));
     }
     each.push(format!(
         "{} s, {share:.0} % of a CPU",

@@ -21,4 +21,4 @@ pub use options::{
     unsent_bytes,
 };
 pub use socket_file::SocketFile;
-pub use transfer::{accept, recv, send};
+pub use transfer::{accept, recv, send, send_more};

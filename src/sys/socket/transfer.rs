@@ -58,9 +58,23 @@ pub fn recv(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 /// [`WouldBlock`](io::ErrorKind::WouldBlock) if there is no room, or the socket
 /// is still connecting; else those of send(2).
 pub fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
-    const FLAGS: c_int = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+    send_with(fd, bytes, 0)
+}
+
+/// As [`send`], but what does not fill a segment waits up to 200 ms for what
+/// comes next (MSG_MORE, send(2)), be it only the FIN of a shutdown.
+///
+/// # Errors
+///
+/// Those of [`send`].
+pub fn send_more(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    send_with(fd, bytes, libc::MSG_MORE)
+}
+
+fn send_with(fd: BorrowedFd<'_>, bytes: &[u8], flags: c_int) -> io::Result<usize> {
+    let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     // SAFETY: the kernel reads `bytes.len()` bytes of it.
-    count(unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), FLAGS) })
+    count(unsafe { libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) })
 }
 
 /// -1 is an error, in errno.

@@ -2,9 +2,10 @@
 //! at the other end of a socket.
 
 use std::future::poll_fn;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::sync::mpsc;
 use std::thread;
 
 use rustls::crypto::aws_lc_rs::default_provider;
@@ -437,6 +438,34 @@ fn an_end_without_close_notify_is_what_the_operator_calls_it() {
 }
 
 #[test]
+fn tickets_are_held_until_there_are_bytes_to_go_with() {
+    let (held, wait) = mpsc::channel();
+    between(
+        &rustls::version::TLS13,
+        Truncation::Fin,
+        move |mut client| {
+            client.shake();
+            wait.recv().expect("word from the server");
+            client.socket.set_nonblocking(true).expect("set");
+            let early = client.socket.read(&mut [0; 1]);
+            assert_eq!(early.unwrap_err().kind(), io::ErrorKind::WouldBlock);
+            client.socket.set_nonblocking(false).expect("set");
+            assert_eq!(client.read(5), b"hello");
+            assert_eq!(client.tls.tls13_tickets_received(), 2);
+        },
+        async move |mut server| {
+            server.shake().await.expect("a handshake");
+            assert!(server.end.holds_tickets());
+            assert!(!server.end.is_stalled());
+            server.flush().await.expect("nothing to flush");
+            held.send(()).expect("sent");
+            server.push(b"hello").await.expect("pushed");
+            assert!(!server.end.holds_tickets());
+        },
+    );
+}
+
+#[test]
 fn what_a_client_sent_is_there_though_it_takes_no_tickets() {
     between(
         &rustls::version::TLS13,
@@ -455,6 +484,7 @@ fn what_a_client_sent_is_there_though_it_takes_no_tickets() {
         },
         async |mut server| {
             server.shake().await.expect("a handshake");
+            server.end.release_tickets();
             assert!(server.flush().await.is_err());
             assert_eq!(server.pull_all().await.expect("all"), b"a message");
         },

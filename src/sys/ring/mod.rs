@@ -18,6 +18,11 @@
 //! yield by watching the completion queue, to which the kernel would then add
 //! nothing until asked.
 
+mod submit;
+
+use submit::Completions;
+pub use submit::{LeftOut, left_out};
+
 use std::ffi::{c_int, c_uint};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -116,10 +121,17 @@ pub struct IoUring {
     pad: [c_uint; 3],
 }
 
-/// `struct io_uring_sq`. Only its size matters here.
+/// `struct io_uring_sq`.
 #[repr(C)]
 struct SubmissionQueue {
-    pointers: [*mut u8; 8],
+    kernel_head: *mut c_uint,
+    kernel_tail: *mut c_uint,
+    ring_mask: *mut c_uint,
+    ring_entries: *mut c_uint,
+    kernel_flags: *mut c_uint,
+    kernel_dropped: *mut c_uint,
+    array: *mut c_uint,
+    entries: *mut submit::Submission,
     sqe_head: c_uint,
     sqe_tail: c_uint,
     ring_sz: usize,
@@ -127,10 +139,12 @@ struct SubmissionQueue {
     pad: [c_uint; 4],
 }
 
-/// `struct io_uring_cq`. Only its size matters here.
+/// `struct io_uring_cq`.
 #[repr(C)]
 struct CompletionQueue {
-    pointers: [*mut u8; 7],
+    kernel_head: *mut c_uint,
+    kernel_tail: *mut c_uint,
+    pointers: [*mut u8; 5],
     ring_sz: usize,
     ring_ptr: *mut u8,
     pad: [c_uint; 4],
@@ -172,6 +186,15 @@ pub unsafe extern "C" fn __wrap_io_uring_queue_init_params(
     // SAFETY: as above; only the one field that the mapping leaves out is
     // written, as the original does.
     unsafe { (*ring).features = params.features };
+    // SAFETY: the mapping has set the pointers, to aligned words; the ring is
+    // used for as long as its executor is, which outlives no thread.
+    unsafe {
+        let completions = Completions {
+            head: (*ring).cq.kernel_head.cast(),
+            tail: (*ring).cq.kernel_tail.cast(),
+        };
+        submit::opened(fd.as_raw_fd(), completions);
+    }
     // It belongs to `ring` now, and io_uring_queue_exit closes it.
     let _ = fd.into_raw_fd();
     let counter = if params.flags & COOP_TASKRUN != 0 {
