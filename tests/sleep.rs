@@ -2,12 +2,17 @@
 //! submits to that end is left out (src/sys/ring/submit.rs).
 
 use std::cell::Cell;
+use std::io::Read;
+use std::os::fd::{FromRawFd, IntoRawFd};
+use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use adit::limits;
 use adit::sys::ring::{self, LeftOut};
+use futures_lite::AsyncWriteExt;
+use glommio::net::UnixStream as Stream;
 use glommio::timer::sleep;
 use glommio::{LocalExecutor, LocalExecutorBuilder, Placement};
 
@@ -114,4 +119,43 @@ fn the_slack_is_small() {
         }
         assert!(best < Duration::from_millis(4), "{best:?}");
     });
+}
+
+/// Timers run out all the while that there is much to do, and now and then at
+/// the very moment at which the executor is about to do it. That must not send
+/// it to sleep: with the only timer among what was to be done, nothing would
+/// wake it.
+#[test]
+fn work_and_timers_do_not_stop_each_other() {
+    const BYTES: usize = 600 << 20;
+    let (mut here, there) = UnixStream::pair().expect("a pair of sockets");
+    here.set_read_timeout(Some(PATIENCE)).expect("set");
+    let sender = thread::spawn(move || {
+        executor().run(async move {
+            let ticking = glommio::spawn_local(async {
+                loop {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            });
+            // SAFETY: the descriptor is handed over by its owner.
+            #[allow(unsafe_code)]
+            let mut there = unsafe { Stream::from_raw_fd(there.into_raw_fd()) };
+            let bytes = vec![0; 64 * 1024];
+            for turn in 0..BYTES / bytes.len() {
+                there.write_all(&bytes).await.expect("sent");
+                if turn % 8 == 0 {
+                    sleep(Duration::from_micros(1)).await;
+                }
+            }
+            ticking.cancel().await;
+        });
+    });
+    let mut bytes = vec![0; 256 * 1024];
+    let mut received = 0;
+    while received < BYTES {
+        let n = here.read(&mut bytes).expect("bytes, and in time");
+        assert_ne!(n, 0, "after {received} bytes");
+        received += n;
+    }
+    sender.join().expect("no panic");
 }

@@ -10,9 +10,16 @@
 //!   ([`limits::PREEMPT_TIMER`]);
 //! - the timer that ends a sleep, if one that the kernel still has from an
 //!   earlier sleep ends it as well. The cancellation that comes after each
-//!   sleep is therefore left out, too;
+//!   sleep is left out, too;
 //! - the poll by which one ring is woken when another one completes something,
 //!   set before each sleep, if one from before is still there.
+//!
+//! A timer that does go to the kernel goes by way of the ring that the executor
+//! sleeps on, and not of the one that it was meant for: what that one completes
+//! is taken for a preemption, and one that comes at the wrong moment sends the
+//! executor to sleep on tasks that could run (`runtime::heartbeat`). The numbers
+//! of what is submitted are the executor's, not the ring's, so it is all one to
+//! glommio where a completion comes from.
 //!
 //! What is left out would have completed as cancelled, and glommio keeps some
 //! hundred bytes until it sees that. The completions are owed, then: from time
@@ -92,45 +99,54 @@ unsafe extern "C" {
 /// What was left out of the submissions to the rings of a thread.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LeftOut {
-    /// Submissions, since the rings were set up.
+    /// Submissions, since the thread's executor was made.
     pub submissions: u64,
-    /// Those of them that the executor still counts on. It does not grow: more
-    /// than [`limits::COMPLETIONS_OWED`] a ring are never owed for long.
+    /// Those of them that the executor still counts on, and timers. It does not
+    /// grow: no more than [`limits::COMPLETIONS_OWED`] are owed for long.
     pub pending: usize,
 }
 
 /// What was left out so far, on the calling thread.
 pub fn left_out() -> LeftOut {
-    let sum = |rings: &RefCell<Vec<Ring>>| {
-        rings
-            .borrow()
-            .iter()
-            .fold(LeftOut::default(), |sum, ring| LeftOut {
-                submissions: sum.submissions + ring.count,
-                pending: sum.pending + ring.left_out.len() + ring.owed.len(),
-            })
+    let look = |state: &RefCell<State>| {
+        let state = state.borrow();
+        LeftOut {
+            submissions: state.count,
+            pending: state.left_out.len() + state.owed.len() + state.due.len(),
+        }
     };
-    RINGS.try_with(sum).unwrap_or_default()
+    STATE.try_with(look).unwrap_or_default()
 }
 
 thread_local! {
-    static RINGS: RefCell<Vec<Ring>> = const { RefCell::new(Vec::new()) };
+    static STATE: RefCell<State> = const { RefCell::new(State::new()) };
 }
 
-/// What is known of one ring of this thread.
-#[derive(Debug)]
-struct Ring {
-    fd: RawFd,
+/// What is known of this thread's rings and their executor.
+#[derive(Debug, Default)]
+struct State {
+    rings: Vec<Ring>,
     /// How many submissions were left out.
     count: u64,
     /// What was left out, and is not cancelled yet.
     left_out: Vec<u64>,
-    /// What was left out and is cancelled: completions that are owed.
+    /// What was left out and is over: completions that are owed.
     owed: Vec<u64>,
-    /// The timer that the kernel has.
-    timer: Option<Timer>,
+    /// A timer that goes to the kernel with the next wait.
+    timer: Option<Submission>,
+    /// When the timers that the kernel has run out.
+    due: Vec<Instant>,
+    /// The one of them that glommio set last, and may cancel.
+    set: Option<u64>,
     /// The poll of another ring that the kernel has.
     link: Option<Link>,
+}
+
+#[derive(Debug)]
+struct Ring {
+    fd: RawFd,
+    /// The executor sleeps on it.
+    is_main: bool,
     /// A submission is to go out with the next wait.
     with_wait: bool,
     completions: Completions,
@@ -143,13 +159,6 @@ struct Completions {
     head: *const AtomicU32,
     /// All that there were.
     tail: *const AtomicU32,
-}
-
-/// A timer that ends a sleep.
-#[derive(Clone, Copy, Debug)]
-struct Timer {
-    user_data: u64,
-    due: Instant,
 }
 
 /// A poll of another ring, which ends a sleep when that one completes
@@ -171,9 +180,9 @@ struct Link {
 #[unsafe(no_mangle)]
 pub(super) unsafe extern "C" fn __wrap_io_uring_submit(ring: *mut IoUring) -> c_int {
     // At the end of a thread nothing is known, and all is submitted.
-    let sifted = RINGS.try_with(|rings| {
+    let sifted = STATE.try_with(|state| {
         // SAFETY: by this function's contract.
-        sift(&mut rings.borrow_mut(), unsafe { &mut *ring })
+        state.borrow_mut().sift(unsafe { &mut *ring })
     });
     let Sifted { taken, pending } = sifted.unwrap_or(Sifted {
         taken: 0,
@@ -210,8 +219,8 @@ pub(super) unsafe extern "C" fn __wrap_io_uring_wait_cqes(
     }
     // SAFETY: by this function's contract.
     let fd = unsafe { (*ring).ring_fd };
-    let with_wait = RINGS.try_with(|rings| {
-        let mut rings = rings.borrow_mut();
+    let with_wait = STATE.try_with(|state| {
+        let rings = &mut state.borrow_mut().rings;
         let ring = rings.iter_mut().find(|ring| ring.fd == fd);
         ring.is_some_and(|ring| std::mem::take(&mut ring.with_wait))
     });
@@ -236,7 +245,7 @@ pub(super) unsafe extern "C" fn __wrap_io_uring_wait_cqes(
 pub(super) unsafe extern "C" fn __wrap_io_uring_queue_exit(ring: *mut IoUring) {
     // SAFETY: by this function's contract.
     let ring = unsafe { &*ring };
-    let _ = RINGS.try_with(|rings| rings.borrow_mut().retain(|known| known.fd != ring.ring_fd));
+    let _ = STATE.try_with(|state| state.borrow_mut().forget(ring.ring_fd));
     let (sq, cq) = (&ring.sq, &ring.cq);
     // SAFETY: these are the mappings that the set-up made, of these lengths,
     // and the descriptor is the ring's.
@@ -270,130 +279,130 @@ enum Verdict {
     WithWait,
 }
 
-/// Takes out of a ring's queue what need not be submitted.
-fn sift(rings: &mut Vec<Ring>, io_uring: &mut IoUring) -> Sifted {
-    if io_uring.flags & SQPOLL != 0 {
-        return Sifted {
-            taken: 0,
-            pending: true,
-        };
-    }
-    let known = rings.iter().position(|ring| ring.fd == io_uring.ring_fd);
-    let own = known.unwrap_or_else(|| {
-        rings.push(Ring::new(io_uring));
-        rings.len() - 1
-    });
-    let queue = &mut io_uring.sq;
-    let (first, end) = (queue.sqe_head, queue.sqe_tail);
-    // What the kernel did not take the last time is pending as well.
-    let behind = first != queue.kernel_head();
-    let alone = end.wrapping_sub(first) == 1 && !behind;
-    let mut kept = first;
-    let mut taken = 0;
-    let mut cancelled = false;
-    let mut chained = false;
-    let mut number = first;
-    while number != end {
-        let submission = queue.read(number);
-        let verdict = if chained {
-            Verdict::LeaveOutChain
-        } else {
-            judge(rings, own, &submission, alone)
-        };
-        cancelled |= submission.opcode == ASYNC_CANCEL;
-        chained = verdict == Verdict::LeaveOutChain && submission.flags & LINK != 0;
-        match verdict {
-            Verdict::LeaveOut | Verdict::LeaveOutChain => {
-                rings[own].count += 1;
-                taken += 1;
-            }
-            Verdict::WithWait => {
-                rings[own].with_wait = true;
-                return Sifted {
-                    taken: 1,
-                    pending: false,
-                };
-            }
-            Verdict::Submit => {
-                if kept != number {
-                    queue.write(kept, submission);
-                }
-                kept = kept.wrapping_add(1);
-            }
-        }
-        number = number.wrapping_add(1);
-    }
-    queue.sqe_tail = kept;
-    let owed = &mut rings[own].owed;
-    // Right behind a cancellation glommio collects completions. At any other
-    // time one in the ring of its timers would have it stop before it begins.
-    if cancelled && (kept != first || owed.len() >= limits::COMPLETIONS_OWED) {
-        while queue.has_room()
-            && let Some(user_data) = owed.pop()
-        {
-            queue.push(Submission {
-                opcode: NOP,
-                fd: -1,
-                user_data,
-                ..Submission::default()
-            });
-            // It was counted when it was left out.
-            taken -= 1;
-        }
-    }
-    Sifted {
-        taken,
-        pending: behind || queue.sqe_head != queue.sqe_tail,
-    }
-}
-
-fn judge(rings: &mut [Ring], own: usize, submission: &Submission, alone: bool) -> Verdict {
-    match submission.opcode {
-        TIMEOUT => rings[own].judge_timer(submission),
-        ASYNC_CANCEL => rings[own].judge_cancellation(submission.address),
-        POLL_ADD if alone => {
-            let completed = completed(rings, submission.fd);
-            rings[own].judge_link(submission, completed)
-        }
-        _ => Verdict::Submit,
-    }
-}
-
-/// How much the ring with that number has completed, if it is one of this
-/// thread's, and whether all of it was seen to.
-fn completed(rings: &[Ring], fd: RawFd) -> Option<(u32, bool)> {
-    let ring = rings.iter().find(|ring| ring.fd == fd)?;
-    let Completions { head, tail } = ring.completions;
-    // SAFETY: they are into the memory of a ring that this thread uses, and
-    // `__wrap_io_uring_queue_exit` forgets it before that goes.
-    let (head, tail) = unsafe { (&*head, &*tail) };
-    let tail = tail.load(Ordering::Acquire);
-    Some((tail, tail == head.load(Ordering::Relaxed)))
-}
-
-impl Ring {
-    fn new(io_uring: &IoUring) -> Self {
+impl State {
+    const fn new() -> Self {
         Self {
-            fd: io_uring.ring_fd,
+            rings: Vec::new(),
             count: 0,
             left_out: Vec::new(),
             owed: Vec::new(),
             timer: None,
+            due: Vec::new(),
+            set: None,
             link: None,
-            with_wait: false,
-            completions: Completions {
-                head: io_uring.cq.kernel_head.cast(),
-                tail: io_uring.cq.kernel_tail.cast(),
-            },
+        }
+    }
+
+    /// A ring is gone, and with the last one the executor.
+    fn forget(&mut self, fd: RawFd) {
+        self.rings.retain(|ring| ring.fd != fd);
+        if self.rings.is_empty() {
+            *self = Self::new();
+        }
+    }
+
+    /// Takes out of a ring's queue what need not be submitted.
+    fn sift(&mut self, io_uring: &mut IoUring) -> Sifted {
+        if io_uring.flags & SQPOLL != 0 {
+            return Sifted {
+                taken: 0,
+                pending: true,
+            };
+        }
+        let known = |ring: &Ring| ring.fd == io_uring.ring_fd;
+        let own = self.rings.iter().position(known).unwrap_or_else(|| {
+            self.rings.push(Ring::new(io_uring));
+            self.rings.len() - 1
+        });
+        let queue = &mut io_uring.sq;
+        let (first, end) = (queue.sqe_head, queue.sqe_tail);
+        // What the kernel did not take the last time is pending as well.
+        let behind = first != queue.kernel_head();
+        let alone = end.wrapping_sub(first) == 1 && !behind;
+        let mut kept = first;
+        let mut taken = 0;
+        let mut cancelled = false;
+        let mut chained = false;
+        let mut with_wait = false;
+        let mut number = first;
+        while number != end {
+            let submission = queue.read(number);
+            let verdict = if chained {
+                Verdict::LeaveOutChain
+            } else {
+                self.judge(own, &submission, alone)
+            };
+            cancelled |= submission.opcode == ASYNC_CANCEL;
+            chained = verdict == Verdict::LeaveOutChain && submission.flags & LINK != 0;
+            match verdict {
+                Verdict::LeaveOut | Verdict::LeaveOutChain => {
+                    self.count += 1;
+                    taken += 1;
+                }
+                Verdict::WithWait | Verdict::Submit => {
+                    with_wait |= verdict == Verdict::WithWait;
+                    if kept != number {
+                        queue.write(kept, submission);
+                    }
+                    kept = kept.wrapping_add(1);
+                }
+            }
+            number = number.wrapping_add(1);
+        }
+        queue.sqe_tail = kept;
+        if alone && self.rings[own].is_main && self.is_link(queue.read(first)) {
+            // The executor is about to sleep: this is when it needs a timer.
+            if queue.has_room()
+                && let Some(timer) = self.timer.take()
+            {
+                queue.push(timer);
+                with_wait = true;
+            }
+            self.rings[own].with_wait = with_wait;
+            return Sifted {
+                taken: 1,
+                pending: false,
+            };
+        }
+        // Right behind a cancellation glommio collects completions.
+        let flush = kept != first || self.owed.len() >= limits::COMPLETIONS_OWED;
+        if cancelled && self.rings[own].is_main && flush {
+            while queue.has_room()
+                && let Some(user_data) = self.owed.pop()
+            {
+                queue.push(Submission {
+                    opcode: NOP,
+                    fd: -1,
+                    user_data,
+                    ..Submission::default()
+                });
+                // It was counted when it was left out.
+                taken -= 1;
+            }
+        }
+        Sifted {
+            taken,
+            pending: behind || queue.sqe_head != queue.sqe_tail,
+        }
+    }
+
+    fn judge(&mut self, own: usize, submission: &Submission, alone: bool) -> Verdict {
+        match submission.opcode {
+            TIMEOUT if submission.offset > 0 => {
+                // The preemption by completions, of the ring that completes
+                // most.
+                self.rings[own].is_main = true;
+                self.left_out.push(submission.user_data);
+                Verdict::LeaveOutChain
+            }
+            TIMEOUT if self.rings.iter().any(|ring| ring.is_main) => self.judge_timer(submission),
+            ASYNC_CANCEL => self.judge_cancellation(own, submission.address),
+            POLL_ADD if alone && self.rings[own].is_main => self.judge_link(submission),
+            _ => Verdict::Submit,
         }
     }
 
     fn judge_timer(&mut self, submission: &Submission) -> Verdict {
-        // By completions.
-        if submission.offset > 0 {
-            self.left_out.push(submission.user_data);
-            return Verdict::LeaveOutChain;
-        }
         // SAFETY: whoever asks for a timeout keeps its time until it is
         // submitted.
         let time = unsafe { *(submission.address as *const Timespec) };
@@ -401,46 +410,52 @@ impl Ring {
             u64::try_from(time.seconds).unwrap_or(0),
             u32::try_from(time.nanoseconds).unwrap_or(0),
         );
-        if after >= limits::PREEMPT_TIMER {
-            self.left_out.push(submission.user_data);
-            return Verdict::LeaveOut;
-        }
         let now = Instant::now();
-        let due = now + after;
-        if let Some(timer) = self.timer
-            && timer.due > now
-            && timer.due <= due + limits::SLEEP_SLACK
-        {
+        self.due.retain(|due| *due > now);
+        // There is one at a time: the last one has run out or is cancelled.
+        self.set = None;
+        // A time that never comes is that of the preemption by time.
+        let last = now.checked_add(after + limits::SLEEP_SLACK);
+        let ends_anyway = |last| self.due.iter().any(|due| *due <= last);
+        if after >= limits::PREEMPT_TIMER || last.is_none_or(ends_anyway) {
             self.left_out.push(submission.user_data);
-            return Verdict::LeaveOut;
+        } else {
+            self.due.push(now + after);
+            self.set = Some(submission.user_data);
+            self.timer = Some(*submission);
         }
-        // One from before runs out at its time, and does no harm.
-        self.timer = Some(Timer {
-            user_data: submission.user_data,
-            due,
-        });
-        Verdict::Submit
+        Verdict::LeaveOut
     }
 
-    fn judge_cancellation(&mut self, whose: u64) -> Verdict {
+    fn judge_cancellation(&mut self, own: usize, whose: u64) -> Verdict {
         if let Some(place) = self.left_out.iter().position(|left| *left == whose) {
             self.left_out.swap_remove(place);
             self.owed.push(whose);
             return Verdict::LeaveOut;
         }
-        if self.timer.is_some_and(|timer| timer.user_data == whose) {
-            // Should it have run out, there is nothing to cancel.
+        // Its number may be that of something else once it has run out, but not
+        // on the ring that it was meant for, where there are only timers.
+        if !self.rings[own].is_main && self.set == Some(whose) {
+            self.set = None;
+            if self.timer.take().is_some() {
+                // The executor did not sleep after all.
+                self.due.pop();
+                self.owed.push(whose);
+            }
+            // Else it may serve for the next sleep. Should it have run out,
+            // there is nothing to cancel.
             return Verdict::LeaveOut;
         }
         Verdict::Submit
     }
 
-    /// `completed` is that of the ring that is polled, if it is one. Such a poll
-    /// is never cancelled: glommio lets it stay until it has something to tell.
-    fn judge_link(&mut self, submission: &Submission, completed: Option<(u32, bool)>) -> Verdict {
-        let Some((completed, all_seen)) = completed else {
+    /// Such a poll is never cancelled: glommio lets it stay until it has
+    /// something to tell.
+    fn judge_link(&mut self, submission: &Submission) -> Verdict {
+        let Some(polled) = self.rings.iter().find(|ring| ring.fd == submission.fd) else {
             return Verdict::Submit;
         };
+        let (completed, all_seen) = polled.completed();
         if let Some(link) = self.link
             && link.fd == submission.fd
             && link.completed == completed
@@ -454,6 +469,34 @@ impl Ring {
             completed,
         });
         Verdict::WithWait
+    }
+
+    fn is_link(&self, submission: Submission) -> bool {
+        submission.opcode == POLL_ADD && self.rings.iter().any(|ring| ring.fd == submission.fd)
+    }
+}
+
+impl Ring {
+    fn new(io_uring: &IoUring) -> Self {
+        Self {
+            fd: io_uring.ring_fd,
+            is_main: false,
+            with_wait: false,
+            completions: Completions {
+                head: io_uring.cq.kernel_head.cast(),
+                tail: io_uring.cq.kernel_tail.cast(),
+            },
+        }
+    }
+
+    /// How much it has completed, and whether all of it was seen to.
+    fn completed(&self) -> (u32, bool) {
+        let Completions { head, tail } = self.completions;
+        // SAFETY: they are into the memory of a ring that this thread uses, and
+        // `__wrap_io_uring_queue_exit` forgets it before that goes.
+        let (head, tail) = unsafe { (&*head, &*tail) };
+        let tail = tail.load(Ordering::Acquire);
+        (tail, tail == head.load(Ordering::Relaxed))
     }
 }
 
