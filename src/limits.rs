@@ -28,8 +28,8 @@ pub const RING_IO_MEMORY: usize = 64 * 1024;
 /// set at all (`sys::ring::submit`): no other lasts as long, which is 100 years.
 pub const PREEMPT_TIMER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// Completions that a ring may owe its executor, for timers that were never
-/// set, before the kernel is entered for them alone.
+/// Completions that an executor may be owed, for timers that were never set,
+/// before the kernel is entered for them alone.
 pub const COMPLETIONS_OWED: usize = 32;
 
 /// How much later than asked a shard may wake for a timer, which then need not
