@@ -31,8 +31,8 @@
 //! [`__wrap_io_uring_wait_cqes`] does both in one call.
 //!
 //! With all that a turn enters the kernel once, and twice if it sleeps. The
-//! state is the thread's own, as its rings are; [`__wrap_io_uring_queue_exit`]
-//! ends what is known of one. Where these functions are not linked in, all is
+//! state is the thread's own, as its rings are, and takes them for those of one
+//! executor; [`__wrap_io_uring_queue_exit`] ends what is known of one. Where these functions are not linked in, all is
 //! submitted as ever; they are linked in together or not at all.
 
 use std::cell::RefCell;
