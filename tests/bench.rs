@@ -581,7 +581,9 @@ fn an_open_loop_charges_a_stall_with_all_that_had_to_wait() {
     let words = "rr --plain -t 1 --bytes 64 --rate 200 -d 3s";
     let json = figures(words, server.address());
     assert_eq!(count(&json, "/operations") + count(&json, "/unsent"), 600);
-    assert_eq!(count(&json, "/unsent"), 0, "{json:#}");
+    // The stall is long over at the end. Only a machine that is itself late then
+    // can keep the last sends from being made, here those of 100 ms.
+    assert!(count(&json, "/unsent") <= 20, "{json:#}");
     // One in three had to wait, one in six hundred did so for its answer.
     let corrected = number(&json, "/latency/operation/p99_us");
     let uncorrected = number(&json, "/latency/service/p99_us");
