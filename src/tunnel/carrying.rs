@@ -23,9 +23,8 @@ pub(super) struct Carrying<'a> {
     active: Tick,
     /// What the peers had not taken when nothing had moved for a time.
     untaken: Option<(usize, usize)>,
-    /// When it is a tunnel that lasts.
-    settles: Tick,
-    settled: bool,
+    /// When it is a tunnel that lasts, until it is.
+    settles: Option<Tick>,
     bytes_up: u64,
     bytes_down: u64,
 }
@@ -40,8 +39,7 @@ impl<'a> Carrying<'a> {
             relay: Relay::default(),
             active: now,
             untaken: None,
-            settles: now.after(limits::SETTLING),
-            settled: false,
+            settles: Some(now.after(limits::SETTLING)),
             bytes_up: 0,
             bytes_down: 0,
         }
@@ -54,8 +52,7 @@ impl<'a> Carrying<'a> {
         let around = tunnel.around;
         let now = tunnel.alarm.now();
         let scratch = &mut *around.scratch.borrow_mut();
-        if !self.settled && now >= self.settles {
-            self.settled = true;
+        if self.settles.take_if(|settles| now >= *settles).is_some() {
             self.client.release_tickets();
             self.backend.keep_alive();
         }
@@ -100,8 +97,8 @@ impl<'a> Carrying<'a> {
         }
         let due = self.active.after(timeout);
         if !more {
-            if !self.settled {
-                tunnel.alarm.set(cx, self.settles);
+            if let Some(settles) = self.settles {
+                tunnel.alarm.set(cx, settles);
             }
             return tunnel.poll_stop(cx, due).map(Err);
         }

@@ -243,9 +243,10 @@ impl TlsEnd {
         while self.tls.wants_write() {
             match self.tls.process_tls_records(&mut self.carry).state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                    let kept = keep_encoded(wire, &mut self.link, |room| data.encode(room));
-                    if kept.is_err() {
-                        return;
+                    let room = wire.sealing();
+                    match data.encode(room) {
+                        Ok(n) => self.link.unsent.keep(&room[..n]),
+                        Err(_) => return,
                     }
                 }
                 _ => return,
@@ -492,17 +493,6 @@ impl TlsEnd {
             }
         }
     }
-}
-
-fn keep_encoded(
-    wire: &mut Wire,
-    link: &mut Link,
-    encode: impl FnOnce(&mut [u8]) -> Result<usize, EncodeError>,
-) -> Result<(), rustls::Error> {
-    let room = wire.sealing();
-    let n = encode(room).map_err(encode_error)?;
-    link.unsent.keep(&room[..n]);
-    Ok(())
 }
 
 fn encode_error(error: EncodeError) -> rustls::Error {

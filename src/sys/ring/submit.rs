@@ -123,7 +123,7 @@ thread_local! {
 }
 
 /// What is known of this thread's rings and their executor.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     rings: Vec<Ring>,
     /// How many submissions were left out.
@@ -324,13 +324,15 @@ impl State {
         let mut cancelled = false;
         let mut chained = false;
         let mut with_wait = false;
+        let mut sleeps = false;
         let mut number = first;
         while number != end {
             let submission = queue.read(number);
+            sleeps = alone && self.is_link(own, &submission);
             let verdict = if chained {
                 Verdict::LeaveOutChain
             } else {
-                self.judge(own, &submission, alone)
+                self.judge(own, &submission, sleeps)
             };
             cancelled |= submission.opcode == ASYNC_CANCEL;
             chained = verdict == Verdict::LeaveOutChain && submission.flags & LINK != 0;
@@ -350,8 +352,8 @@ impl State {
             number = number.wrapping_add(1);
         }
         queue.sqe_tail = kept;
-        if alone && self.rings[own].is_main && self.is_link(queue.read(first)) {
-            // The executor is about to sleep: this is when it needs a timer.
+        if sleeps {
+            // This is when it needs a timer.
             if queue.has_room()
                 && let Some(timer) = self.timer.take()
             {
@@ -386,7 +388,8 @@ impl State {
         }
     }
 
-    fn judge(&mut self, own: usize, submission: &Submission, alone: bool) -> Verdict {
+    /// `sleeps`: this is the link that the executor sets before it sleeps.
+    fn judge(&mut self, own: usize, submission: &Submission, sleeps: bool) -> Verdict {
         match submission.opcode {
             TIMEOUT if submission.offset > 0 => {
                 // The preemption by completions, of the ring that completes
@@ -397,7 +400,7 @@ impl State {
             }
             TIMEOUT if self.rings.iter().any(|ring| ring.is_main) => self.judge_timer(submission),
             ASYNC_CANCEL => self.judge_cancellation(own, submission.address),
-            POLL_ADD if alone && self.rings[own].is_main => self.judge_link(submission),
+            POLL_ADD if sleeps => self.judge_link(submission),
             _ => Verdict::Submit,
         }
     }
@@ -471,8 +474,11 @@ impl State {
         Verdict::WithWait
     }
 
-    fn is_link(&self, submission: Submission) -> bool {
-        submission.opcode == POLL_ADD && self.rings.iter().any(|ring| ring.fd == submission.fd)
+    /// Whether it has the main ring woken by another one.
+    fn is_link(&self, own: usize, submission: &Submission) -> bool {
+        submission.opcode == POLL_ADD
+            && self.rings[own].is_main
+            && self.rings.iter().any(|ring| ring.fd == submission.fd)
     }
 }
 
