@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use rustls::ServerConfig;
 
-use crate::config::ServerTls;
+use crate::config::{CertSource, ServerTls};
 use crate::tls::{self, Identity, TicketKeys};
 use crate::{Error, timer};
 
@@ -20,8 +20,9 @@ use crate::{Error, timer};
 ///
 /// Those of [`Identity::load`], and [`Error::System`] where rustls refuses.
 pub fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, Error> {
-    let tls = ServerTls::new(cert, key);
-    let identity = Identity::load(&tls, SystemTime::now())?;
+    let source = CertSource::new(cert, key);
+    let identity = Identity::load(&source, SystemTime::now())?;
+    let tls = ServerTls::of(vec![source]);
     let refused = |error: rustls::Error| Error::System(error.to_string());
     let keys = TicketKeys::fresh().map_err(refused)?;
     tls::server_config(&tls, &identity, &keys).map_err(refused)

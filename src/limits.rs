@@ -220,6 +220,9 @@ pub const TICKET_KEY_ROTATION: Duration = Duration::from_secs(12 * 3600);
 /// most).
 pub const TICKET_LIFETIME: Duration = Duration::from_secs(12 * 3600);
 
+/// The longest lifetime of a session ticket (RFC 8446, section 4.6.1).
+pub const TICKET_LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// Session tickets sent after a TLS 1.3 handshake.
 pub const TICKETS_PER_HANDSHAKE: usize = 2;
 

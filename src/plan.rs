@@ -5,14 +5,18 @@ use std::time::SystemTime;
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::tls::Identity;
+use crate::tls::{ClientParts, Identity};
 
 /// A configuration with everything that it names read and checked.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) config: Config,
-    /// One for each of the configuration's listeners.
-    pub(crate) identities: Vec<Identity>,
+    /// For each of the configuration's listeners that speaks TLS, what it
+    /// speaks it with.
+    pub(crate) identities: Vec<Option<Identity>>,
+    /// For each of the configuration's services whose backends speak TLS, what
+    /// they are spoken to with.
+    pub(crate) clients: Vec<Option<ClientParts>>,
 }
 
 impl Plan {
@@ -23,13 +27,31 @@ impl Plan {
         let identities = config
             .listeners
             .iter()
-            .map(|listener| Identity::load(&listener.tls, now))
+            .map(|listener| {
+                let source = listener.tls.as_ref().and_then(|tls| tls.certs.first());
+                source.map(|source| Identity::load(source, now)).transpose()
+            })
             .collect::<Result<Vec<_>, _>>()?;
-        for identity in &identities {
+        let clients = config
+            .services
+            .iter()
+            .map(|service| {
+                let tls = service.tls.as_ref();
+                tls.map(|tls| ClientParts::load(tls, now)).transpose()
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        for warning in clients.iter().flatten().flat_map(|parts| &parts.warnings) {
+            log::warn!("{warning}");
+        }
+        for identity in identities.iter().flatten() {
             for warning in &identity.info().warnings {
                 log::warn!("{warning}");
             }
         }
-        Ok(Self { config, identities })
+        Ok(Self {
+            config,
+            identities,
+            clients,
+        })
     }
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use adit::config::{
-    Address, Admin, Backend, Config, ConfigError, LogSink, ServerTls, Service, SyslogFacility,
-    SyslogLevel, SyslogSink, Timeouts, Truncation,
+    Address, Admin, Backend, CertSource, Config, ConfigError, Listener, LogSink, ServerTls,
+    Service, SyslogFacility, SyslogLevel, SyslogSink, Timeouts, Truncation,
 };
 use adit::limits;
 
@@ -40,6 +40,15 @@ fn listener(line: &str) -> String {
     format!("(\n    listeners: [\n        {line}\n    ],\n)")
 }
 
+/// The TLS of a listener that speaks it.
+fn tls(listener: &Listener) -> &ServerTls {
+    listener.tls.as_ref().expect("it speaks TLS")
+}
+
+fn cert(listener: &Listener) -> &CertSource {
+    &tls(listener).certs[0]
+}
+
 #[test]
 fn the_minimal_file_is_one_listener_with_every_default() {
     let config = Config::from_file(Path::new("configs/minimal.ron")).expect("it is valid");
@@ -49,8 +58,8 @@ fn the_minimal_file_is_one_listener_with_every_default() {
         Config::single(address("*:8443"), tls, address("127.0.0.1:8080"))
     );
     assert_eq!(
-        read(MINIMAL).listeners[0].tls.cert,
-        PathBuf::from("site.pem")
+        read(MINIMAL).listeners[0].tls,
+        Some(ServerTls::new("site.pem", "site.key"))
     );
 }
 
@@ -61,11 +70,11 @@ fn the_full_file_says_what_it_means() {
         panic!("{:?}", config.listeners);
     };
     assert_eq!(https.name, "https");
-    assert_eq!(https.tls.key, PathBuf::from("/etc/adit/site.key"));
+    assert_eq!(cert(https).key, Some(PathBuf::from("/etc/adit/site.key")));
     assert_eq!(config.services[https.service].name, "web");
     assert_eq!(own.name, "127.0.0.1:9443");
-    assert_eq!(own.tls.cert, PathBuf::from("/etc/adit/admin.pem"));
-    assert_eq!(own.tls.key, own.tls.cert);
+    assert_eq!(cert(own).cert, PathBuf::from("/etc/adit/admin.pem"));
+    assert_eq!(cert(own).key, None);
     assert_eq!(
         config.services[own.service],
         Service {
@@ -73,6 +82,7 @@ fn the_full_file_says_what_it_means() {
             backends: vec![Backend {
                 address: address("unix:/run/app.sock")
             }],
+            tls: None,
         }
     );
     assert_eq!(config.services[https.service].backends.len(), 2);
@@ -89,8 +99,8 @@ fn the_full_file_holds_the_defaults() {
     ));
     assert_eq!(config.listeners[0].backlog, bare.listeners[0].backlog);
     assert_eq!(
-        config.listeners[0].tls.tickets,
-        bare.listeners[0].tls.tickets
+        tls(&config.listeners[0]).tickets,
+        tls(&bare.listeners[0]).tickets
     );
     assert_eq!(config.shards.count, bare.shards.count);
     assert_eq!(config.buffer_size, bare.buffer_size);

@@ -1,6 +1,6 @@
 //! Other programs' configurations, read as ours.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use adit::config::convert::{Conversion, Source, convert, detect};
@@ -63,6 +63,12 @@ fn names_every_line(conversion: &Conversion, text: &str, comment: &[char]) {
     }
 }
 
+/// The first listener's certificate.
+fn cert(config: &Config) -> &Path {
+    let tls = config.listeners[0].tls.as_ref().expect("it speaks TLS");
+    &tls.certs[0].cert
+}
+
 #[test]
 fn a_tunnel_ini_becomes_the_same_tunnel() {
     let (config, conversion) = converted(TUNNEL, Source::Tunnel);
@@ -72,7 +78,10 @@ fn a_tunnel_ini_becomes_the_same_tunnel() {
     assert_eq!(listener.address, address("*:8443"));
     assert_eq!(
         listener.tls,
-        ServerTls::new("/etc/./server-cert.pem", "/etc/./server-key.pem")
+        Some(ServerTls::new(
+            "/etc/./server-cert.pem",
+            "/etc/./server-key.pem"
+        ))
     );
     let backends = &config.services[listener.service].backends;
     assert_eq!(backends.len(), 1);
@@ -114,10 +123,7 @@ fn a_tunnel_ini_is_read_as_the_ancestor_read_it() {
     }
     let text = TUNNEL_LEAST.replace("=c\n", "=\"a \\ \u{1b} b.pem\"\n");
     let (config, _) = converted(&text, Source::Tunnel);
-    assert_eq!(
-        config.listeners[0].tls.cert,
-        PathBuf::from("/etc/a \\ \u{1b} b.pem")
-    );
+    assert_eq!(cert(&config), Path::new("/etc/a \\ \u{1b} b.pem"));
     let text = TUNNEL_LEAST.replace("[ssl]", "thread_count = 0\nbuffer_size = 99999999\n[ssl]");
     let (config, conversion) = converted(&text, Source::Tunnel);
     assert_eq!(config.shards.count.map(usize::from), Some(1));
@@ -134,7 +140,10 @@ fn a_hitch_conf_becomes_the_same_front_door() {
         .iter()
         .map(|listener| (listener.address.to_string(), listener.tls.clone()))
         .collect();
-    let default = ServerTls::new("/etc/hitch/default.pem", "/etc/hitch/default.pem");
+    let default = Some(ServerTls::new(
+        "/etc/hitch/default.pem",
+        "/etc/hitch/default.pem",
+    ));
     assert_eq!(
         listeners,
         [
@@ -142,7 +151,10 @@ fn a_hitch_conf_becomes_the_same_front_door() {
             ("[::1]:8443".into(), default),
             (
                 "192.0.2.1:9443".into(),
-                ServerTls::new("/etc/hitch/other.pem", "/etc/hitch/other.key")
+                Some(ServerTls::new(
+                    "/etc/hitch/other.pem",
+                    "/etc/hitch/other.key"
+                ))
             ),
         ]
     );
@@ -202,7 +214,7 @@ fn hitch_defaults_and_short_forms_are_read() {
          tls-protos = TLSv1.1 TLSv1.2 quiet = YES syslog-facility = local0",
         Source::Hitch,
     );
-    assert_eq!(config.listeners[0].tls.cert, PathBuf::from("/etc/own.pem"));
+    assert_eq!(cert(&config), Path::new("/etc/own.pem"));
     assert_eq!(
         config.services[0].backends[0].address,
         address("unix:/run/app.sock")

@@ -13,6 +13,14 @@ use crate::limits;
 use crate::runtime::{self, Socket};
 use crate::sys::socket::{self, Peer};
 
+/// A connection to one of a service's backends.
+#[derive(Debug)]
+pub(crate) struct Connected {
+    pub(crate) socket: Socket,
+    /// Which of the service's backends it is.
+    pub(crate) backend: usize,
+}
+
 /// Why no backend could be connected to: the last of the reasons found.
 #[derive(Debug)]
 pub(crate) enum ConnectError {
@@ -34,7 +42,7 @@ pub(crate) enum ConnectError {
 pub(super) async fn connect(
     backends: &[Addresses],
     timeout: Duration,
-) -> Result<Socket, ConnectError> {
+) -> Result<Connected, ConnectError> {
     let mut error = ConnectError::Unresolved("the service has no backends".into());
     // Asked for only when something has to be waited for.
     let deadline = Cell::new(None);
@@ -55,7 +63,12 @@ pub(super) async fn connect(
                 due.saturating_duration_since(now) / to_try as u32
             };
             match connect_to(peer, share).await {
-                Ok(socket) => return Ok(socket),
+                Ok(socket) => {
+                    return Ok(Connected {
+                        socket,
+                        backend: index,
+                    });
+                }
                 Err(failed) => error = failed,
             }
         }

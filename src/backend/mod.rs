@@ -5,14 +5,16 @@
 mod connect;
 mod resolve;
 mod resolver;
+mod upstream;
 
-pub(crate) use connect::ConnectError;
+pub(crate) use connect::{ConnectError, Connected};
 pub(crate) use resolver::Resolver;
+pub(crate) use upstream::Upstream;
 
 use std::time::Duration;
 
 use crate::config;
-use crate::runtime::{Queues, Socket};
+use crate::runtime::Queues;
 use resolve::Addresses;
 
 /// A service as one shard knows it.
@@ -20,10 +22,17 @@ use resolve::Addresses;
 pub(crate) struct Service {
     name: String,
     backends: Vec<Addresses>,
+    tls: Option<Upstream>,
 }
 
 impl Service {
-    pub(crate) fn new(service: &config::Service, resolver: &Resolver, queues: Queues) -> Self {
+    /// `tls`: what its backends are spoken to with, if that is TLS.
+    pub(crate) fn new(
+        service: &config::Service,
+        tls: Option<Upstream>,
+        resolver: &Resolver,
+        queues: Queues,
+    ) -> Self {
         Self {
             name: service.name.clone(),
             backends: service
@@ -31,7 +40,13 @@ impl Service {
                 .iter()
                 .map(|backend| Addresses::new(&backend.address, resolver.clone(), queues))
                 .collect(),
+            tls,
         }
+    }
+
+    /// What its backends are spoken to with, if that is TLS.
+    pub(crate) fn tls(&self) -> Option<&Upstream> {
+        self.tls.as_ref()
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -41,7 +56,7 @@ impl Service {
     /// Connects to the first backend, in the order of the configuration, that
     /// accepts at one of its addresses. They share `timeout` between them; to
     /// hold it is the caller's affair.
-    pub(crate) async fn connect(&self, timeout: Duration) -> Result<Socket, ConnectError> {
+    pub(crate) async fn connect(&self, timeout: Duration) -> Result<Connected, ConnectError> {
         connect::connect(&self.backends, timeout).await
     }
 }

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use adit::config::{Address, Config, Listener};
+use adit::config::{Address, CertSource, Config, Listener};
 use adit::sys::preflight::{self, Finding, Needs, Severity};
 use adit::tls::{CertificateInfo, Identity};
 use serde::Serialize;
@@ -143,10 +143,13 @@ impl ListenerReport {
     fn new(config: &Config, listener: &Listener, now: SystemTime) -> Self {
         // Config holds no index without a service.
         let service = &config.services[listener.service];
-        let (certificate, error) = match Identity::load(&listener.tls, now) {
-            Ok(identity) => {
+        let source = listener.tls.as_ref().and_then(|tls| tls.certs.first());
+        let loaded = source.map(|source| Identity::load(source, now)).transpose();
+        let (certificate, error) = match loaded {
+            Ok(None) => (None, None),
+            Ok(Some(identity)) => {
                 let facts = identity.info().clone();
-                (Some(Certificate::new(listener, facts, now)), None)
+                (Some(Certificate::new(source, facts, now)), None)
             }
             Err(error) => (None, Some(error.to_string())),
         };
@@ -195,13 +198,13 @@ impl ListenerReport {
 }
 
 impl Certificate {
-    fn new(listener: &Listener, facts: CertificateInfo, now: SystemTime) -> Self {
+    fn new(source: Option<&CertSource>, facts: CertificateInfo, now: SystemTime) -> Self {
         let days_left = match facts.not_after.duration_since(now) {
             Ok(left) => i64::try_from(left.as_secs() / 86_400).unwrap_or(i64::MAX),
             Err(late) => -i64::try_from(late.duration().as_secs() / 86_400 + 1).unwrap_or(i64::MAX),
         };
         Self {
-            file: listener.tls.cert.display().to_string(),
+            file: source.map_or_else(String::new, |source| source.cert.display().to_string()),
             facts,
             days_left,
         }
@@ -251,7 +254,14 @@ mod tests {
             warnings: vec!["k.pem can be read by everybody; run chmod 600 k.pem".into()],
         };
         let listener = ListenerReport {
-            certificate: Some(Certificate::new(&config.listeners[0], facts, now)),
+            certificate: Some(Certificate::new(
+                config.listeners[0]
+                    .tls
+                    .as_ref()
+                    .and_then(|tls| tls.certs.first()),
+                facts,
+                now,
+            )),
             name: "*:443".into(),
             address: "*:443".into(),
             service: "app:80".into(),

@@ -342,11 +342,11 @@ mod tests {
     #[test]
     fn the_key_may_be_in_the_certificates_file() {
         let alone = config(FLAGS).listeners[0].tls.clone();
-        assert_eq!(alone, ServerTls::new("c.pem", "c.pem"));
+        assert_eq!(alone, Some(ServerTls::new("c.pem", "c.pem")));
         let apart = config(&format!("{FLAGS} --key k.pem")).listeners[0]
             .tls
             .clone();
-        assert_eq!(apart, ServerTls::new("c.pem", "k.pem"));
+        assert_eq!(apart, Some(ServerTls::new("c.pem", "k.pem")));
     }
 
     #[test]

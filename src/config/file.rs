@@ -26,8 +26,8 @@ use super::units::{
     ListenAddress, Name, Patience, ShardCount, Tickets,
 };
 use super::{
-    Admin, Backend, Config, ConfigError, Listener, Log, LogSink, ServerTls, Service, Shards,
-    SyslogFacility, SyslogLevel, SyslogSink, Timeouts, Truncation,
+    Admin, Backend, CertSource, Config, ConfigError, Listener, Log, LogSink, ServerTls, Service,
+    Shards, SyslogFacility, SyslogLevel, SyslogSink, Timeouts, Truncation,
 };
 use crate::limits;
 
@@ -264,6 +264,7 @@ impl FileConfig {
                         services.push(Service {
                             name,
                             backends: vec![Backend { address: address.0 }],
+                            tls: None,
                         });
                         services.len() - 1
                     })
@@ -314,7 +315,7 @@ impl FileConfig {
                 backlog: typed
                     .backlog
                     .map_or(limits::BACKLOG_DEFAULT, |backlog| backlog.0),
-                tls: typed.tls.meant(base),
+                tls: Some(typed.tls.meant(base)),
                 service,
             });
         }
@@ -383,6 +384,7 @@ impl FileServices {
                         address: backend.address.0,
                     })
                     .collect(),
+                tls: None,
             });
         }
         Ok(services)
@@ -391,16 +393,15 @@ impl FileServices {
 
 impl FileTls {
     fn meant(self, base: &Path) -> ServerTls {
-        let cert = base.join(self.cert.0);
-        ServerTls {
-            key: self
-                .key
-                .map_or_else(|| cert.clone(), |key| base.join(key.0)),
-            cert,
-            tickets: self
-                .tickets
-                .map_or(limits::TICKETS_PER_HANDSHAKE, |tickets| tickets.0),
+        let mut tls = ServerTls::of(vec![CertSource {
+            cert: base.join(self.cert.0),
+            key: self.key.map(|key| base.join(key.0)),
+            ocsp: None,
+        }]);
+        if let Some(tickets) = self.tickets {
+            tls.tickets.count = tickets.0;
         }
+        tls
     }
 }
 

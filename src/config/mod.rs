@@ -18,11 +18,16 @@ mod position;
 mod reader;
 mod scan;
 mod suggest;
+mod tls;
 mod units;
 
 pub use address::{Address, AddressError, Host};
 pub use cpu_list::{format_cpu_list, parse_cpu_list};
 pub use error::ConfigError;
+pub use tls::{
+    CertSource, ClientTls, ClientVerify, SealWith, ServerTls, ServerVerify, SniNoMatch,
+    SubjectPattern, TicketKeyFile, Tickets, TlsPolicy, TlsVersion,
+};
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -64,24 +69,11 @@ pub struct Listener {
     pub address: Address,
     /// Connections that the kernel may hold for each shard's socket.
     pub backlog: u32,
-    /// TLS towards the client.
-    pub tls: ServerTls,
+    /// TLS towards the client; `None`: it is spoken to in plaintext.
+    pub tls: Option<ServerTls>,
     /// The service that its tunnels lead to: an index into
     /// [`Config::services`].
     pub service: usize,
-}
-
-/// TLS as a server speaks it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ServerTls {
-    /// The certificate chain, leaf first, in PEM. May hold the key as well.
-    pub cert: PathBuf,
-    /// The private key in PEM. The same path as `cert` when both are in one
-    /// file.
-    pub key: PathBuf,
-    /// Session tickets sent after a TLS 1.3 handshake; 0 turns tickets off in
-    /// both versions.
-    pub tickets: usize,
 }
 
 /// A set of backends that do the same job.
@@ -91,6 +83,8 @@ pub struct Service {
     pub name: String,
     /// At least one. They are tried in order until one accepts.
     pub backends: Vec<Backend>,
+    /// TLS towards the backends; `None`: they are spoken to in plaintext.
+    pub tls: Option<ClientTls>,
 }
 
 /// One place that plaintext is carried to.
@@ -260,17 +254,32 @@ impl Config {
     /// The configuration of one listener that leads to one backend, with every
     /// default.
     pub fn single(listen: Address, tls: ServerTls, backend: Address) -> Self {
+        Self::from_to(listen, Some(tls), backend, None)
+    }
+
+    /// The other way round: plaintext from clients, TLS to one backend.
+    pub fn client(listen: Address, tls: ClientTls, backend: Address) -> Self {
+        Self::from_to(listen, None, backend, Some(tls))
+    }
+
+    fn from_to(
+        listen: Address,
+        client_side: Option<ServerTls>,
+        backend: Address,
+        backend_side: Option<ClientTls>,
+    ) -> Self {
         Self {
             listeners: vec![Listener {
                 name: listen.to_string(),
                 address: listen,
                 backlog: limits::BACKLOG_DEFAULT,
-                tls,
+                tls: client_side,
                 service: 0,
             }],
             services: vec![Service {
                 name: backend.to_string(),
                 backends: vec![Backend { address: backend }],
+                tls: backend_side,
             }],
             shards: Shards::default(),
             buffer_size: limits::BUFFER_SIZE_DEFAULT,
@@ -278,17 +287,6 @@ impl Config {
             truncation: Truncation::default(),
             log: Log::default(),
             admin: Admin::default(),
-        }
-    }
-}
-
-impl ServerTls {
-    /// A certificate and its key, with every default.
-    pub fn new(cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
-        Self {
-            cert: cert.into(),
-            key: key.into(),
-            tickets: limits::TICKETS_PER_HANDSHAKE,
         }
     }
 }

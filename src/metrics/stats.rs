@@ -81,6 +81,10 @@ pub struct Totals {
     pub handshakes: u64,
     /// Of these, how many resumed a session.
     pub handshakes_resumed: u64,
+    /// TLS handshakes completed with backends.
+    pub backend_handshakes: u64,
+    /// Of these, how many resumed a session.
+    pub backend_handshakes_resumed: u64,
     /// Plaintext bytes from clients to backends.
     pub bytes_up: u64,
     /// Plaintext bytes from backends to clients.
@@ -111,6 +115,8 @@ impl Totals {
         self.handshakes_in_progress += other.handshakes_in_progress;
         self.handshakes += other.handshakes;
         self.handshakes_resumed += other.handshakes_resumed;
+        self.backend_handshakes += other.backend_handshakes;
+        self.backend_handshakes_resumed += other.backend_handshakes_resumed;
         self.bytes_up += other.bytes_up;
         self.bytes_down += other.bytes_down;
         self.accept_pauses += other.accept_pauses;

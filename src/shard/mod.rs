@@ -18,7 +18,8 @@ use std::time::Instant;
 
 use futures_lite::FutureExt;
 
-use crate::backend::{Resolver, Service};
+use crate::backend::{Resolver, Service, Upstream};
+use crate::config;
 use crate::later::Later;
 use crate::limits;
 use crate::mesh::{Mesh, Order, Report, Seat};
@@ -26,7 +27,7 @@ use crate::metrics::{Counters, ShardStats};
 use crate::plan::Plan;
 use crate::runtime::{self, Job, Queues};
 use crate::timer::{Tick, Timers};
-use crate::tls::{self, TicketKeys};
+use crate::tls::{self, ClientParts, TicketKeys};
 use crate::tunnel::{Scratch, Surroundings, Terms};
 pub(crate) use entrance::Door;
 use entrance::Entrance;
@@ -75,7 +76,7 @@ struct Prepared {
 
 #[derive(Debug)]
 struct PreparedEntrance {
-    listener: crate::config::Listener,
+    listener: config::Listener,
     terms: Rc<Terms>,
     /// None: the doors that are open already.
     doors: Option<Vec<Door>>,
@@ -223,21 +224,31 @@ impl Shard {
     ) -> Result<Prepared, String> {
         let config = &plan.config;
         let keys = self.keys.borrow();
+        let services = config
+            .services
+            .iter()
+            .zip(&plan.clients)
+            .map(|(service, parts)| self.service(service, parts.as_ref()).map(Rc::new))
+            .collect::<Result<Vec<_>, _>>()?;
         let mut entrances = Vec::with_capacity(config.listeners.len());
         for ((listener, identity), doors) in
             config.listeners.iter().zip(&plan.identities).zip(sockets)
         {
-            let tls = tls::server_config(&listener.tls, identity, &keys)
-                .map_err(|error| format!("{}: {error}", listener.tls.cert.display()))?;
-            let service = config
-                .services
+            let tls = match (&listener.tls, identity) {
+                (Some(tls), Some(identity)) => {
+                    let made = tls::server_config(tls, identity, &keys);
+                    Some(made.map_err(|error| format!("{}: {error}", listener.name))?)
+                }
+                _ => None,
+            };
+            let service = services
                 .get(listener.service)
                 .ok_or_else(|| format!("{} leads to no service", listener.name))?;
             entrances.push(PreparedEntrance {
                 listener: listener.clone(),
                 terms: Rc::new(Terms {
                     tls,
-                    service: Rc::new(Service::new(service, &self.resolver, self.queues)),
+                    service: service.clone(),
                     timeouts: config.timeouts.clone(),
                     truncation: config.truncation,
                     buffer_size: config.buffer_size,
@@ -250,6 +261,22 @@ impl Shard {
             buffer_size: config.buffer_size,
             entrances,
         })
+    }
+
+    fn service(
+        &self,
+        service: &config::Service,
+        parts: Option<&ClientParts>,
+    ) -> Result<Service, String> {
+        let upstream = match (&service.tls, parts) {
+            (Some(tls), Some(parts)) => {
+                let config = tls::client_config(tls, parts)
+                    .map_err(|error| format!("{}: {error}", service.name))?;
+                Some(Upstream::new(service, tls.server_name.as_deref(), config)?)
+            }
+            _ => None,
+        };
+        Ok(Service::new(service, upstream, &self.resolver, self.queues))
     }
 
     /// Takes up what was prepared. New connections meet the new terms; open
@@ -299,9 +326,12 @@ impl Shard {
     fn rekey(&self, keys: TicketKeys) {
         for entrance in self.entrances.borrow().iter() {
             let terms = entrance.terms();
-            match tls::with_ticket_keys(&terms.tls, &keys) {
+            let Some(tls) = &terms.tls else {
+                continue;
+            };
+            match tls::with_ticket_keys(tls, &keys) {
                 Ok(tls) => entrance.renew(Rc::new(Terms {
-                    tls,
+                    tls: Some(tls),
                     service: terms.service.clone(),
                     timeouts: terms.timeouts.clone(),
                     truncation: terms.truncation,

@@ -16,7 +16,7 @@ use serde::Serialize;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 use zeroize::Zeroizing;
 
-use crate::config::ServerTls;
+use crate::config::CertSource;
 use crate::error::Error;
 use crate::limits;
 
@@ -56,15 +56,16 @@ impl Identity {
     /// # Errors
     ///
     /// [`Error::Identity`], with a text that names the file and the remedy.
-    pub fn load(tls: &ServerTls, now: SystemTime) -> Result<Self, Error> {
-        let chain = read_chain(&tls.cert)?;
-        let (key, key_warning) = read_key(&tls.key)?;
+    pub fn load(source: &CertSource, now: SystemTime) -> Result<Self, Error> {
+        let chain = read_chain(&source.cert)?;
+        let key_path = source.key.as_ref().unwrap_or(&source.cert);
+        let (key, key_warning) = read_key(key_path)?;
         // Bounded: read_chain gives at least one.
-        let leaf = chain.first().ok_or_else(|| no_certificate(&tls.cert))?;
-        let mut info = describe(&tls.cert, leaf, chain.len())?;
+        let leaf = chain.first().ok_or_else(|| no_certificate(&source.cert))?;
+        let mut info = describe(&source.cert, leaf, chain.len())?;
         info.warnings.extend(key_warning);
-        check_match(tls, &chain, &key)?;
-        check_dates(&tls.cert, &mut info, now)?;
+        check_match(&source.cert, key_path, &chain, &key)?;
+        check_dates(&source.cert, &mut info, now)?;
         Ok(Self { chain, key, info })
     }
 
@@ -182,7 +183,8 @@ fn pem_fault(error: &pem::Error) -> String {
 }
 
 fn check_match(
-    tls: &ServerTls,
+    cert_path: &Path,
+    key_path: &Path,
     chain: &[CertificateDer<'static>],
     key: &PrivateKeyDer<'static>,
 ) -> Result<(), Error> {
@@ -193,14 +195,14 @@ fn check_match(
     ) {
         Ok(_) => Ok(()),
         Err(rustls::Error::InconsistentKeys(_)) => Err(wrong(
-            &tls.key,
+            key_path,
             format_args!(
                 "the private key does not belong to the certificate in {}; the chain must begin \
                  with the server's own certificate",
-                tls.cert.display()
+                cert_path.display()
             ),
         )),
-        Err(error) => Err(wrong(&tls.key, format_args!("cannot be used: {error}"))),
+        Err(error) => Err(wrong(key_path, format_args!("cannot be used: {error}"))),
     }
 }
 

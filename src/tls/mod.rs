@@ -1,15 +1,18 @@
 //! Certificates, session tickets, and what becomes of them: the rustls
-//! configuration of one listener on one shard.
+//! configuration of one listener, or one service, on one shard.
 
+mod client;
 mod identity;
+mod policy;
 mod ticket;
 
+pub(crate) use client::{ClientParts, client_config};
 pub use identity::{CertificateInfo, Identity};
+pub use policy::{cipher_suites, groups, version_of};
 pub(crate) use ticket::TicketKeys;
 
 use std::sync::Arc;
 
-use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::server::NoServerSessionStorage;
 use rustls::{Error, ServerConfig};
 
@@ -25,17 +28,23 @@ pub(crate) fn server_config(
     identity: &Identity,
     keys: &TicketKeys,
 ) -> Result<Arc<ServerConfig>, Error> {
-    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()?
+    let mut config = ServerConfig::builder_with_provider(Arc::new(policy::provider(&tls.policy)))
+        .with_protocol_versions(policy::versions(&tls.policy))?
         .with_no_client_auth()
         .with_single_cert(identity.chain().to_vec(), identity.key())?;
     // A cache would be locked, and would know only one shard's sessions.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = tls.tickets;
-    if tls.tickets > 0 {
+    config.send_tls13_tickets = tls.tickets.count;
+    if tls.tickets.count > 0 {
         config.ticketer = Arc::new(Ticketer::new(keys)?);
     }
     Ok(Arc::new(config))
+}
+
+/// Whether a handshake failed because no certificate is for the name that the
+/// client asked for. rustls has no word of its own for it.
+pub(crate) fn is_unknown_name(error: &Error) -> bool {
+    matches!(error, Error::General(text) if text == "no server certificate chain resolved")
 }
 
 /// The configuration with other ticket keys and all else the same.

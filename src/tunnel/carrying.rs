@@ -4,20 +4,28 @@ use std::io;
 use std::task::{Context, Poll};
 
 use super::closing::Farewell;
-use super::end::EndError;
+use super::end::{EndError, Party};
 use super::parting::Parting;
-use super::plain::PlainEnd;
 use super::relay::{Outcome, Relay, Who};
-use super::tls::TlsEnd;
 use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel, tls_cause};
 use crate::limits;
 use crate::timer::Tick;
 
+/// A tunnel that carries, whatever its ends speak.
+pub(super) trait Carry {
+    /// Goes on until there is nothing more to do now, or others are waiting.
+    /// Ready with how it came to an end, or why it is broken off.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome<EndError>, Stop>>;
+
+    /// What the peers are to be told, and the tunnel's close reason.
+    fn end(self: Box<Self>, over: Result<Outcome<EndError>, Stop>) -> Box<Parting>;
+}
+
 /// A relay with its two ends and its timeouts.
-pub(super) struct Carrying<'a> {
+pub(super) struct Carrying<'a, C, B> {
     tunnel: &'a Tunnel<'a>,
-    client: TlsEnd,
-    backend: PlainEnd,
+    client: C,
+    backend: B,
     relay: Relay<EndError>,
     /// When anything moved last.
     active: Tick,
@@ -29,8 +37,8 @@ pub(super) struct Carrying<'a> {
     bytes_down: u64,
 }
 
-impl<'a> Carrying<'a> {
-    pub(super) fn new(tunnel: &'a Tunnel<'a>, client: TlsEnd, backend: PlainEnd) -> Self {
+impl<'a, C: Party, B: Party> Carrying<'a, C, B> {
+    pub(super) fn new(tunnel: &'a Tunnel<'a>, client: C, backend: B) -> Self {
         let now = tunnel.alarm.now();
         Self {
             tunnel,
@@ -44,24 +52,27 @@ impl<'a> Carrying<'a> {
             bytes_down: 0,
         }
     }
+}
 
-    /// Goes on until there is nothing more to do now, or others are waiting.
-    /// Ready with how it came to an end, or why it is broken off.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome<EndError>, Stop>> {
+impl<C: Party, B: Party> Carry for Carrying<'_, C, B> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Outcome<EndError>, Stop>> {
         let tunnel = self.tunnel;
         let around = tunnel.around;
         let now = tunnel.alarm.now();
         let scratch = &mut *around.scratch.borrow_mut();
         if self.settles.take_if(|settles| now >= *settles).is_some() {
-            self.client.release_tickets();
+            self.client.release();
             self.backend.keep_alive();
         }
+        let take = tunnel.terms.buffer_size;
         let mut moved = false;
         let mut more = true;
         for _ in 0..limits::TURNS_PER_POLL {
             let (progress, over) = self.relay.turn(
-                &mut self.client.wired(cx.waker(), &mut scratch.wire),
-                &mut self.backend.wired(cx.waker(), tunnel.terms.buffer_size),
+                &mut self.client.wired(cx.waker(), &mut scratch.wire, take),
+                &mut self
+                    .backend
+                    .wired(cx.waker(), &mut scratch.backend_wire, take),
                 &mut scratch.plain,
             );
             let (up, down) = (progress.up as u64, progress.down as u64);
@@ -114,8 +125,7 @@ impl<'a> Carrying<'a> {
         Poll::Pending
     }
 
-    /// What the peers are to be told, and the tunnel's close reason.
-    pub(super) fn end(self: Box<Self>, over: Result<Outcome<EndError>, Stop>) -> Box<Parting> {
+    fn end(self: Box<Self>, over: Result<Outcome<EndError>, Stop>) -> Box<Parting> {
         let (bytes_up, bytes_down) = (self.bytes_up, self.bytes_down);
         let parting = match over {
             Ok(outcome) => self.ended(outcome),
@@ -123,31 +133,38 @@ impl<'a> Carrying<'a> {
         };
         Box::new(parting.carried(bytes_up, bytes_down))
     }
+}
 
+impl<C: Party, B: Party> Carrying<'_, C, B> {
     /// The relay came to an end of itself.
     fn ended(self, outcome: Outcome<EndError>) -> Parting {
-        let truncated = self.client.was_truncated();
+        let truncated = match (self.client.was_truncated(), self.backend.was_truncated()) {
+            (true, _) => Some(Side::Client),
+            (false, true) => Some(Side::Backend),
+            (false, false) => None,
+        };
         let (client, backend) = (self.client.into_link(), self.backend.into_link());
         let reason = |side, cause| CloseReason::new(Phase::Relay, side, cause);
         match outcome {
-            Outcome::Ended { .. } if truncated => {
-                Parting::new((reason(Side::Client, Cause::Truncated), None))
-            }
-            Outcome::Ended { last } => Parting::new((reason(side(last), Cause::Eof), None)),
+            Outcome::Ended { last } => Parting::new(match truncated {
+                Some(side) => (reason(side, Cause::Truncated), None),
+                None => (reason(side(last), Cause::Eof), None),
+            }),
             Outcome::Broke { who, error } => {
                 let (cause, detail) = relay_cause(error);
                 let parting = Parting::new((reason(side(who), cause), detail));
+                // The alert, if there is one, is to arrive.
+                let farewell = match cause {
+                    Cause::TlsError | Cause::Alert => Farewell::Linger,
+                    _ => Farewell::Close,
+                };
                 match who {
-                    Who::Client => {
-                        let farewell = match cause {
-                            Cause::TlsError | Cause::Alert => Farewell::Linger,
-                            _ => Farewell::Close,
-                        };
-                        parting
-                            .client(client, farewell)
-                            .backend(backend, Farewell::Reset)
-                    }
-                    Who::Backend => parting.client(client, Farewell::Reset),
+                    Who::Client => parting
+                        .client(client, farewell)
+                        .backend(backend, Farewell::Reset),
+                    Who::Backend => parting
+                        .client(client, Farewell::Reset)
+                        .backend(backend, farewell),
                 }
             }
             Outcome::Unheard { who, error } => {
@@ -170,7 +187,7 @@ impl<'a> Carrying<'a> {
             Stop::Deadline => Cause::Idle,
         };
         let stalled = self.client.is_stalled() || self.backend.is_stalled();
-        let (to_client, to_backend) = match stop {
+        let (to_client, mut to_backend) = match stop {
             Stop::Cut => (Farewell::Linger, Farewell::Reset),
             // Nothing is under way in either direction: an orderly end, as of
             // any idle connection.
@@ -178,9 +195,15 @@ impl<'a> Carrying<'a> {
             // Somebody is still owed bytes.
             Stop::Deadline => (Farewell::Reset, Farewell::Reset),
         };
+        let scratch = &mut *self.tunnel.around.scratch.borrow_mut();
         if to_client == Farewell::Linger {
-            let scratch = &mut *self.tunnel.around.scratch.borrow_mut();
-            self.client.keep_close_notify(&mut scratch.wire);
+            self.client.take_leave(&mut scratch.wire);
+        }
+        if to_backend == Farewell::Close {
+            self.backend.take_leave(&mut scratch.wire);
+            if self.backend.is_stalled() {
+                to_backend = Farewell::Linger;
+            }
         }
         Parting::new((CloseReason::new(Phase::Relay, Side::Server, cause), None))
             .client(self.client.into_link(), to_client)

@@ -1,12 +1,66 @@
-//! What the two kinds of [`relay::End`](super::relay::End) have in common.
+//! What a tunnel knows of either of its ends, whatever that speaks.
 
 use std::io;
 use std::os::fd::AsFd;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
+use super::relay;
+use super::scratch::Wire;
 use super::unsent::Unsent;
+use crate::limits;
 use crate::runtime::Socket;
 use crate::sys::socket;
+
+/// One end of a tunnel.
+pub(crate) trait Party: Sized {
+    /// The end with what it needs in order to make progress.
+    type Wired<'a>: relay::End<Error = EndError>
+    where
+        Self: 'a;
+
+    /// This end for the length of one poll. In plaintext it takes at most
+    /// `take` bytes a turn; in TLS, what there is room for in `wire`.
+    fn wired<'a>(
+        &'a mut self,
+        waker: &'a Waker,
+        wire: &'a mut Wire,
+        take: usize,
+    ) -> Self::Wired<'a>;
+
+    /// Whether bytes wait for the peer to take them.
+    fn is_stalled(&self) -> bool;
+
+    /// Whether the peer ended its TCP stream without the end of its TLS stream.
+    fn was_truncated(&self) -> bool;
+
+    /// Its connection.
+    fn link(&self) -> &Link;
+
+    /// Its connection, all else being done with.
+    fn into_link(self) -> Link;
+
+    /// Sends with the next flush what was held back to go with the first bytes.
+    fn release(&mut self);
+
+    /// Puts behind what is on its way whatever announces its end.
+    fn take_leave(&mut self, wire: &mut Wire);
+
+    /// Bytes that the peer has not taken yet.
+    fn queued(&self) -> usize {
+        self.link().queued()
+    }
+
+    /// Has the kernel find out when the peer is no longer there.
+    fn keep_alive(&self) {
+        // A connection without is as good, and a Unix socket needs none.
+        let _ = socket::set_keepalive(
+            self.link().socket.as_fd(),
+            limits::KEEPALIVE_IDLE,
+            limits::KEEPALIVE_INTERVAL,
+            limits::KEEPALIVE_PROBES,
+        );
+    }
+}
 
 /// How one end of a tunnel broke.
 #[derive(Debug)]

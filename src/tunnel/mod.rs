@@ -13,6 +13,7 @@
 mod carrying;
 mod close;
 mod closing;
+mod conversation;
 mod end;
 mod opening;
 mod parting;
@@ -58,7 +59,8 @@ pub(crate) struct Surroundings {
 /// began with when the configuration changes.
 #[derive(Debug)]
 pub(crate) struct Terms {
-    pub(crate) tls: Arc<ServerConfig>,
+    /// What clients are spoken to with; `None`: plaintext.
+    pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) service: Rc<Service>,
     pub(crate) timeouts: Timeouts,
     pub(crate) truncation: Truncation,

@@ -3,84 +3,157 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 
-use super::carrying::Carrying;
+use rustls::ServerConfig;
+use rustls::client::UnbufferedClientConnection;
+use rustls::server::UnbufferedServerConnection;
+
+use super::carrying::{Carry, Carrying};
 use super::closing::Farewell;
+use super::conversation::Conversation;
+use super::end::Party;
 use super::parting::Parting;
 use super::plain::PlainEnd;
-use super::tls::{HandshakeError, TlsEnd};
+use super::tls::{HandshakeError, Session, TlsEnd};
 use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel, tls_cause};
-use crate::backend::ConnectError;
+use crate::backend::{ConnectError, Connected};
 use crate::runtime::Socket;
+use crate::timer::Tick;
 
 type End = (CloseReason, Option<String>);
 
+/// A tunnel that can begin to carry, or what is left to say to its peers.
+type Opened<'a> = Result<Box<dyn Carry + 'a>, Box<Parting>>;
+
 impl Tunnel<'_> {
-    /// Shakes hands with the client and connects to a backend.
-    pub(super) async fn open(&self, socket: Socket) -> Result<Box<Carrying<'_>>, Box<Parting>> {
-        let client = self.handshake(socket).await?;
-        let backend = match self.connect().await {
-            Ok(backend) => backend,
+    /// Shakes hands with the client, connects to a backend and shakes hands
+    /// with that: each if the terms have it so.
+    pub(super) async fn open<'a>(&'a self, socket: Socket) -> Opened<'a> {
+        match &self.terms.tls {
+            Some(tls) => {
+                let client = self.shake_with_client(socket, tls.clone()).await?;
+                self.open_to_backend(client).await
+            }
+            None => self.open_to_backend(PlainEnd::new(socket)).await,
+        }
+    }
+
+    async fn open_to_backend<'a, C: Party + 'a>(&'a self, client: C) -> Opened<'a> {
+        // Where this fails, the client is reset: it would take an orderly end
+        // for an empty answer. It is owed nothing but tickets, so that there is
+        // nothing to wait for.
+        let due = self.alarm.now().after(self.terms.timeouts.connect);
+        let Connected { socket, backend } = match self.connect(due).await {
+            Ok(connected) => connected,
             Err(end) => {
-                // Not an orderly end: the client would take it for an empty
-                // answer. It is owed nothing but tickets, so that there is
-                // nothing to wait for.
                 client.into_link().socket.reset();
                 return Err(Box::new(Parting::new(end)));
             }
         };
-        Ok(Box::new(Carrying::new(self, client, backend)))
+        let Some(upstream) = self.terms.service.tls() else {
+            return Ok(Box::new(Carrying::new(self, client, PlainEnd::new(socket))));
+        };
+        let truncation = self.terms.truncation;
+        let name = upstream.name(backend);
+        let end = match TlsEnd::client(socket, upstream.config(), name, truncation) {
+            Ok(end) => end,
+            Err(error) => {
+                client.into_link().socket.reset();
+                return Err(unmade(Phase::Connect, &error));
+            }
+        };
+        match self.shake_with_backend(end, due).await {
+            Ok(backend) => Ok(Box::new(Carrying::new(self, client, backend))),
+            Err(parting) => {
+                client.into_link().socket.reset();
+                Err(parting)
+            }
+        }
     }
 
-    async fn handshake(&self, socket: Socket) -> Result<TlsEnd, Box<Parting>> {
+    async fn shake_with_client(
+        &self,
+        socket: Socket,
+        tls: Arc<ServerConfig>,
+    ) -> Result<TlsEnd<UnbufferedServerConnection>, Box<Parting>> {
         let around = self.around;
-        let mut client = TlsEnd::new(socket, self.terms.tls.clone(), self.terms.truncation)
-            .map_err(|error| {
-                let reason = CloseReason::new(Phase::Handshake, Side::Server, Cause::Resources);
-                Box::new(Parting::new((reason, Some(error.to_string()))))
-            })?;
+        let mut client = TlsEnd::server(socket, tls, self.terms.truncation)
+            .map_err(|error| unmade(Phase::Handshake, &error))?;
         let shaking = around.counters.handshakes_in_progress.hold();
         let due = self.alarm.now().after(self.terms.timeouts.handshake);
-        let shaken = poll_fn(|cx| {
-            let scratch = &mut *around.scratch.borrow_mut();
-            match client.poll_handshake(cx, &mut scratch.wire) {
-                Poll::Ready(shaken) => Poll::Ready(Ok(shaken)),
-                Poll::Pending => self.poll_stop(cx, due).map(Err),
-            }
-        })
-        .await;
+        let shaken = self.shake(&mut client, due).await;
         drop(shaking);
-        let end = match shaken {
-            Ok(Ok(session)) => {
+        let (cause, detail) = match shaken {
+            Ok(session) => {
                 around.counters.handshakes.add(1);
                 if session.resumed {
                     around.counters.handshakes_resumed.add(1);
                 }
                 return Ok(client);
             }
-            Ok(Err(error)) => handshake_end(error),
-            Err(Stop::Deadline) => {
-                let reason = CloseReason::new(Phase::Handshake, Side::Client, Cause::Timeout);
-                (reason, None)
-            }
-            Err(Stop::Cut) => {
-                let reason = CloseReason::new(Phase::Handshake, Side::Server, Cause::Drained);
-                (reason, None)
-            }
+            Err(unshaken) => unshaken,
         };
-        // The alert, if there is one, must not be overtaken by a reset because
-        // of bytes that nobody reads any more.
-        let farewell = match end.0.cause {
-            Cause::Reset | Cause::Eof => Farewell::Close,
-            _ => Farewell::Linger,
+        let side = match cause {
+            Cause::Drained => Side::Server,
+            _ => Side::Client,
         };
-        let parting = Parting::new(end).client(client.into_link(), farewell);
+        let reason = CloseReason::new(Phase::Handshake, side, cause);
+        let farewell = farewell(cause);
+        let parting = Parting::new((reason, detail)).client(client.into_link(), farewell);
         Err(Box::new(parting))
     }
 
-    async fn connect(&self) -> Result<PlainEnd, End> {
-        let due = self.alarm.now().after(self.terms.timeouts.connect);
+    async fn shake_with_backend(
+        &self,
+        mut backend: TlsEnd<UnbufferedClientConnection>,
+        due: Tick,
+    ) -> Result<TlsEnd<UnbufferedClientConnection>, Box<Parting>> {
+        let counters = &self.around.counters;
+        let (cause, detail) = match self.shake(&mut backend, due).await {
+            Ok(session) => {
+                counters.backend_handshakes.add(1);
+                if session.resumed {
+                    counters.backend_handshakes_resumed.add(1);
+                }
+                return Ok(backend);
+            }
+            Err(unshaken) => unshaken,
+        };
+        let side = match cause {
+            Cause::Drained => Side::Server,
+            _ => Side::Backend,
+        };
+        let reason = CloseReason::new(Phase::Connect, side, cause);
+        let farewell = farewell(cause);
+        let parting = Parting::new((reason, detail)).backend(backend.into_link(), farewell);
+        Err(Box::new(parting))
+    }
+
+    /// Goes through the handshake, which has to be done by `due`.
+    async fn shake<C: Conversation>(
+        &self,
+        end: &mut TlsEnd<C>,
+        due: Tick,
+    ) -> Result<Session, (Cause, Option<String>)> {
+        let shaken = poll_fn(|cx| {
+            let scratch = &mut *self.around.scratch.borrow_mut();
+            match end.poll_handshake(cx, &mut scratch.wire) {
+                Poll::Ready(shaken) => Poll::Ready(Ok(shaken)),
+                Poll::Pending => self.poll_stop(cx, due).map(Err),
+            }
+        })
+        .await;
+        match shaken {
+            Ok(Ok(session)) => Ok(session),
+            Ok(Err(error)) => Err(unshaken(error)),
+            Err(Stop::Deadline) => Err((Cause::Timeout, None)),
+            Err(Stop::Cut) => Err((Cause::Drained, None)),
+        }
+    }
+
+    async fn connect(&self, due: Tick) -> Result<Connected, End> {
         let mut connecting = pin!(self.terms.service.connect(self.terms.timeouts.connect));
         let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
             Poll::Ready(connected) => Poll::Ready(Ok(connected)),
@@ -88,7 +161,7 @@ impl Tunnel<'_> {
         })
         .await;
         let end = match connected {
-            Ok(Ok(socket)) => return Ok(PlainEnd::new(socket)),
+            Ok(Ok(connected)) => return Ok(connected),
             Ok(Err(error)) => connect_end(error),
             Err(Stop::Deadline) => {
                 let reason = CloseReason::new(Phase::Connect, Side::Backend, Cause::Timeout);
@@ -103,17 +176,28 @@ impl Tunnel<'_> {
     }
 }
 
-fn handshake_end(error: HandshakeError) -> End {
-    let (cause, detail) = match error {
+/// A TLS connection that rustls does not even begin.
+fn unmade(phase: Phase, error: &rustls::Error) -> Box<Parting> {
+    let reason = CloseReason::new(phase, Side::Server, Cause::Resources);
+    Box::new(Parting::new((reason, Some(error.to_string()))))
+}
+
+/// The alert, if there is one, must not be overtaken by a reset because of
+/// bytes that nobody reads any more.
+fn farewell(cause: Cause) -> Farewell {
+    match cause {
+        Cause::Reset | Cause::Eof => Farewell::Close,
+        _ => Farewell::Linger,
+    }
+}
+
+fn unshaken(error: HandshakeError) -> (Cause, Option<String>) {
+    match error {
         HandshakeError::Eof => (Cause::Eof, None),
         HandshakeError::Io(error) => (Cause::Reset, Some(error.to_string())),
         HandshakeError::NotTls => (Cause::NotTls, None),
         HandshakeError::Tls(error) => (tls_cause(&error), Some(error.to_string())),
-    };
-    (
-        CloseReason::new(Phase::Handshake, Side::Client, cause),
-        detail,
-    )
+    }
 }
 
 fn connect_end(error: ConnectError) -> End {

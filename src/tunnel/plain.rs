@@ -1,13 +1,11 @@
 //! The end of a tunnel that speaks plaintext.
 
-use std::os::fd::AsFd;
 use std::task::{Context, Poll, Waker, ready};
 
-use super::end::{EndError, Link};
+use super::end::{EndError, Link, Party};
 use super::relay::{End, Pulled};
-use crate::limits;
+use super::scratch::Wire;
 use crate::runtime::Socket;
-use crate::sys::socket;
 
 /// A peer that is spoken to in plaintext.
 #[derive(Debug)]
@@ -21,41 +19,38 @@ impl PlainEnd {
             link: Link::new(socket),
         }
     }
+}
 
-    /// Whether bytes wait for the peer to take them.
-    pub(crate) fn is_stalled(&self) -> bool {
-        !self.link.unsent.is_empty()
-    }
+impl Party for PlainEnd {
+    type Wired<'a> = WiredPlain<'a>;
 
-    /// Bytes that the peer has not taken yet.
-    pub(crate) fn queued(&self) -> usize {
-        self.link.queued()
-    }
-
-    /// Has the kernel find out when the peer is no longer there.
-    pub(crate) fn keep_alive(&self) {
-        // A connection without is as good, and a Unix socket needs none.
-        let _ = socket::set_keepalive(
-            self.link.socket.as_fd(),
-            limits::KEEPALIVE_IDLE,
-            limits::KEEPALIVE_INTERVAL,
-            limits::KEEPALIVE_PROBES,
-        );
-    }
-
-    pub(crate) fn into_link(self) -> Link {
-        self.link
-    }
-
-    /// This end for the length of one poll. It takes at most `take` bytes a
-    /// turn.
-    pub(crate) fn wired<'a>(&'a mut self, waker: &'a Waker, take: usize) -> WiredPlain<'a> {
+    fn wired<'a>(&'a mut self, waker: &'a Waker, _: &'a mut Wire, take: usize) -> WiredPlain<'a> {
         WiredPlain {
             end: self,
             cx: Context::from_waker(waker),
             take,
         }
     }
+
+    fn is_stalled(&self) -> bool {
+        !self.link.unsent.is_empty()
+    }
+
+    fn was_truncated(&self) -> bool {
+        false
+    }
+
+    fn link(&self) -> &Link {
+        &self.link
+    }
+
+    fn into_link(self) -> Link {
+        self.link
+    }
+
+    fn release(&mut self) {}
+
+    fn take_leave(&mut self, _: &mut Wire) {}
 }
 
 /// A [`PlainEnd`] with what it needs in order to make progress.

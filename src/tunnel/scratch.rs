@@ -11,6 +11,9 @@ pub(crate) struct Scratch {
     pub(crate) plain: Box<[u8]>,
     /// Bytes as they are on the wire: received, or sealed and to be sent.
     pub(crate) wire: Wire,
+    /// The same for the backend's end, should that speak TLS too. Untouched
+    /// otherwise, and then nothing but addresses.
+    pub(crate) backend_wire: Wire,
 }
 
 /// Bytes as they are on the wire.
@@ -27,18 +30,16 @@ impl Scratch {
         // turn takes there must be room for one that was begun before.
         let take = buffer_size + limits::RECORD_WIRE_MAX;
         let records = take / limits::RECORD_PLAIN_MAX + 1;
+        let seal = take + records * limits::RECORD_SEAL_OVERHEAD_MAX + limits::TICKETS_HELD_MAX;
+        let wire = || Wire {
+            space: vec![0; seal].into_boxed_slice(),
+            take,
+        };
         Self {
             buffer_size,
             plain: vec![0; take].into_boxed_slice(),
-            wire: Wire {
-                space: vec![
-                    0;
-                    take + records * limits::RECORD_SEAL_OVERHEAD_MAX
-                        + limits::TICKETS_HELD_MAX
-                ]
-                .into_boxed_slice(),
-                take,
-            },
+            wire: wire(),
+            backend_wire: wire(),
         }
     }
 

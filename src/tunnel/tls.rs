@@ -9,21 +9,29 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
+use rustls::client::UnbufferedClientConnection;
+use rustls::pki_types::ServerName;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
-use rustls::{HandshakeKind, ProtocolVersion, ServerConfig};
+use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, ServerConfig};
 
-use super::end::{EndError, Link};
+use super::conversation::Conversation;
+use super::end::{EndError, Link, Party};
 use super::relay::{End, Pulled};
 use super::scratch::Wire;
 use crate::config::Truncation;
 use crate::limits;
 use crate::runtime::Socket;
+use crate::tls;
 
-/// A peer that is spoken to in TLS, we being the server.
-pub(crate) struct TlsEnd {
+/// The alert unrecognized_name, fatal (RFC 6066, section 3), in a record of its
+/// own: nothing is encrypted yet when it is sent.
+const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
+
+/// A peer that is spoken to in TLS, we being the server or the client.
+pub(crate) struct TlsEnd<C> {
     link: Link,
-    tls: Box<UnbufferedServerConnection>,
+    tls: Box<C>,
     /// Received and not yet consumed: the front of a record, or of a
     /// handshake message in several records.
     carry: Vec<u8>,
@@ -71,15 +79,36 @@ pub(crate) enum HandshakeError {
     NotTls,
 }
 
-impl TlsEnd {
-    pub(crate) fn new(
+impl TlsEnd<UnbufferedServerConnection> {
+    /// A client that has connected to us.
+    pub(crate) fn server(
         socket: Socket,
         config: Arc<ServerConfig>,
         truncation: Truncation,
     ) -> Result<Self, rustls::Error> {
-        Ok(Self {
+        let tls = UnbufferedServerConnection::new(config)?;
+        Ok(Self::new(socket, tls, truncation))
+    }
+}
+
+impl TlsEnd<UnbufferedClientConnection> {
+    /// A server that we have connected to, by the name that it must have.
+    pub(crate) fn client(
+        socket: Socket,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        truncation: Truncation,
+    ) -> Result<Self, rustls::Error> {
+        let tls = UnbufferedClientConnection::new(config, name)?;
+        Ok(Self::new(socket, tls, truncation))
+    }
+}
+
+impl<C: Conversation> TlsEnd<C> {
+    fn new(socket: Socket, tls: C, truncation: Truncation) -> Self {
+        Self {
             link: Link::new(socket),
-            tls: Box::new(UnbufferedServerConnection::new(config)?),
+            tls: Box::new(tls),
             carry: Vec::new(),
             handshake_bytes: 0,
             primed: false,
@@ -89,35 +118,7 @@ impl TlsEnd {
             next: Next::Bytes,
             truncation,
             truncated: false,
-        })
-    }
-
-    /// Whether the peer ended its TCP stream without close_notify.
-    pub(crate) fn was_truncated(&self) -> bool {
-        self.truncated
-    }
-
-    /// Whether bytes wait for the peer to take them.
-    pub(crate) fn is_stalled(&self) -> bool {
-        !self.holds_tickets && !self.link.unsent.is_empty()
-    }
-
-    /// Bytes that the peer has not taken yet.
-    pub(crate) fn queued(&self) -> usize {
-        self.link.queued()
-    }
-
-    /// Has the next flush send the session's tickets.
-    ///
-    /// A server's tickets are not part of the handshake (RFC 8446, section
-    /// 4.6.1), and in a send of their own they cost both sides a wake-up. They
-    /// wait for the first bytes to the peer, whatever these are, or for this.
-    pub(crate) fn release_tickets(&mut self) {
-        self.holds_tickets = false;
-    }
-
-    pub(crate) fn into_link(self) -> Link {
-        self.link
+        }
     }
 
     /// Goes on with the handshake.
@@ -152,7 +153,12 @@ impl TlsEnd {
                 }
                 Err(error) => {
                     self.link.unsent.keep(flight);
-                    self.keep_alert(wire);
+                    if tls::is_unknown_name(&error) {
+                        self.fail();
+                        self.link.unsent.keep(&UNRECOGNIZED_NAME);
+                    } else {
+                        self.keep_alert(wire);
+                    }
                     return Poll::Ready(Err(self.blame(error)));
                 }
             }
@@ -181,8 +187,7 @@ impl TlsEnd {
     fn shake(&mut self, wire: &mut Wire, said: &mut usize) -> Result<bool, rustls::Error> {
         let mut used = 0;
         let result = loop {
-            let UnbufferedStatus { discard, state, .. } =
-                self.tls.process_tls_records(&mut self.carry[used..]);
+            let UnbufferedStatus { discard, state, .. } = self.tls.process(&mut self.carry[used..]);
             used += discard;
             match state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
@@ -221,10 +226,15 @@ impl TlsEnd {
         Ok(done)
     }
 
-    /// Whether `said` bytes from a server whose handshake is done are tickets:
-    /// in TLS 1.3 its own part ends with its first flight.
+    /// Whether `said` bytes that we have to say at the end of the handshake are
+    /// tickets. In TLS 1.3 a server's own part ends with its first flight.
+    ///
+    /// Tickets are not part of the handshake (RFC 8446, section 4.6.1), and in
+    /// a send of their own they cost both sides a wake-up. They wait for the
+    /// first bytes to the peer, or for [`Party::release`].
     fn says_only_tickets(&self, said: usize) -> bool {
-        self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+        C::IS_SERVER
+            && self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3)
             && said <= limits::TICKETS_HELD_MAX
     }
 
@@ -234,14 +244,18 @@ impl TlsEnd {
         }
     }
 
+    fn fail(&mut self) {
+        self.failed = true;
+        self.holds_tickets = false;
+    }
+
     /// Fetches the alert that a failed connection has for its peer, if any.
     /// After this the connection is not to be asked anything more: it would
     /// fall over what it has failed on.
     fn keep_alert(&mut self, wire: &mut Wire) {
-        self.failed = true;
-        self.holds_tickets = false;
+        self.fail();
         while self.tls.wants_write() {
-            match self.tls.process_tls_records(&mut self.carry).state {
+            match self.tls.process(&mut self.carry).state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
                     let room = wire.sealing();
                     match data.encode(room) {
@@ -257,23 +271,18 @@ impl TlsEnd {
     /// Tells a peer that speaks something else from one that speaks TLS badly.
     fn blame(&self, error: rustls::Error) -> HandshakeError {
         // A TLS connection begins with a handshake record: type 22, version
-        // 3.x (RFC 8446, section 5.1). What the connection has consumed before
-        // it failed was TLS.
+        // 3.x (RFC 8446, section 5.1); a server's may begin with an alert, type
+        // 21. What the connection has consumed before it failed was TLS.
         let first = self.handshake_bytes == self.carry.len();
-        let is_record = matches!(self.carry.as_slice(), [22, 3, ..] | [22] | []);
+        let is_record = match self.carry.as_slice() {
+            [22, 3, ..] | [22] | [] => true,
+            [21, 3, ..] | [21] => !C::IS_SERVER,
+            _ => false,
+        };
         if first && !is_record {
             HandshakeError::NotTls
         } else {
             HandshakeError::Tls(error)
-        }
-    }
-
-    /// This end for the length of one poll.
-    pub(crate) fn wired<'a>(&'a mut self, waker: &'a Waker, wire: &'a mut Wire) -> WiredTls<'a> {
-        WiredTls {
-            end: self,
-            cx: Context::from_waker(waker),
-            wire,
         }
     }
 
@@ -286,7 +295,7 @@ impl TlsEnd {
         while !over {
             let UnbufferedStatus {
                 mut discard, state, ..
-            } = self.tls.process_tls_records(&mut wire[used..]);
+            } = self.tls.process(&mut wire[used..]);
             match state {
                 Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                     while let Some(record) = traffic.next_record() {
@@ -334,14 +343,74 @@ impl TlsEnd {
     }
 }
 
+impl<C: Conversation + 'static> Party for TlsEnd<C> {
+    type Wired<'a> = WiredTls<'a, C>;
+
+    fn wired<'a>(&'a mut self, waker: &'a Waker, wire: &'a mut Wire, _: usize) -> WiredTls<'a, C> {
+        WiredTls {
+            end: self,
+            cx: Context::from_waker(waker),
+            wire,
+        }
+    }
+
+    fn is_stalled(&self) -> bool {
+        !self.holds_tickets && !self.link.unsent.is_empty()
+    }
+
+    fn was_truncated(&self) -> bool {
+        self.truncated
+    }
+
+    fn link(&self) -> &Link {
+        &self.link
+    }
+
+    fn into_link(self) -> Link {
+        self.link
+    }
+
+    fn release(&mut self) {
+        self.holds_tickets = false;
+    }
+
+    /// Seals close_notify (RFC 8446, section 6.1), once, behind what is on its
+    /// way.
+    fn take_leave(&mut self, wire: &mut Wire) {
+        self.holds_tickets = false;
+        if self.failed || std::mem::replace(&mut self.notified, true) {
+            return;
+        }
+        let room = wire.sealing();
+        // Bounded: nothing but what was queued before can come between.
+        for _ in 0..8 {
+            match self.tls.process(&mut self.carry).state {
+                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+                    if let Ok(n) = traffic.queue_close_notify(room) {
+                        self.link.unsent.keep(&room[..n]);
+                    }
+                    return;
+                }
+                Ok(ConnectionState::EncodeTlsData(mut data)) => match data.encode(room) {
+                    Ok(n) => self.link.unsent.keep(&room[..n]),
+                    Err(_) => return,
+                },
+                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
+                Ok(ConnectionState::PeerClosed) => {}
+                _ => return,
+            }
+        }
+    }
+}
+
 /// A [`TlsEnd`] with what it needs in order to make progress.
-pub(crate) struct WiredTls<'a> {
-    end: &'a mut TlsEnd,
+pub(crate) struct WiredTls<'a, C> {
+    end: &'a mut TlsEnd<C>,
     cx: Context<'a>,
     wire: &'a mut Wire,
 }
 
-impl WiredTls<'_> {
+impl<C: Conversation + 'static> WiredTls<'_, C> {
     fn said_before(&mut self) -> Option<Result<Pulled, EndError>> {
         match std::mem::replace(&mut self.end.next, Next::Bytes) {
             Next::Bytes => None,
@@ -377,7 +446,7 @@ impl WiredTls<'_> {
     }
 }
 
-impl End for WiredTls<'_> {
+impl<C: Conversation + 'static> End for WiredTls<'_, C> {
     type Error = EndError;
 
     fn pull(&mut self, plain: &mut [u8]) -> Poll<Result<Pulled, EndError>> {
@@ -432,7 +501,7 @@ impl End for WiredTls<'_> {
             room[..filled].copy_from_slice(tickets.as_slice());
         }
         loop {
-            let status = self.end.tls.process_tls_records(&mut self.end.carry);
+            let status = self.end.tls.process(&mut self.end.carry);
             match status.state? {
                 ConnectionState::WriteTraffic(mut traffic) => {
                     filled += traffic
@@ -460,38 +529,8 @@ impl End for WiredTls<'_> {
     }
 
     fn finish(&mut self) -> Poll<Result<(), EndError>> {
-        self.end.keep_close_notify(self.wire);
+        self.end.take_leave(self.wire);
         self.end.link.finish(&mut self.cx).map_err(EndError::Io)
-    }
-}
-
-impl TlsEnd {
-    /// Seals close_notify (RFC 8446, section 6.1), once, behind what is on its
-    /// way.
-    pub(crate) fn keep_close_notify(&mut self, wire: &mut Wire) {
-        self.holds_tickets = false;
-        if self.failed || std::mem::replace(&mut self.notified, true) {
-            return;
-        }
-        let room = wire.sealing();
-        // Bounded: nothing but what was queued before can come between.
-        for _ in 0..8 {
-            match self.tls.process_tls_records(&mut self.carry).state {
-                Ok(ConnectionState::WriteTraffic(mut traffic)) => {
-                    if let Ok(n) = traffic.queue_close_notify(room) {
-                        self.link.unsent.keep(&room[..n]);
-                    }
-                    return;
-                }
-                Ok(ConnectionState::EncodeTlsData(mut data)) => match data.encode(room) {
-                    Ok(n) => self.link.unsent.keep(&room[..n]),
-                    Err(_) => return,
-                },
-                Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
-                Ok(ConnectionState::PeerClosed) => {}
-                _ => return,
-            }
-        }
     }
 }
 

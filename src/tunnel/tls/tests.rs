@@ -26,7 +26,7 @@ const VERSIONS: [Version; 2] = [&rustls::version::TLS12, &rustls::version::TLS13
 
 /// The side under test.
 struct Server {
-    end: TlsEnd,
+    end: TlsEnd<UnbufferedServerConnection>,
     scratch: Scratch,
 }
 
@@ -37,7 +37,7 @@ impl Server {
 
     fn poll_pull(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Vec<u8>>, EndError>> {
         let Scratch { wire, plain, .. } = &mut self.scratch;
-        let pulled = ready!(self.end.wired(cx.waker(), wire).pull(plain))?;
+        let pulled = ready!(self.end.wired(cx.waker(), wire, 0).pull(plain))?;
         Poll::Ready(Ok(match pulled {
             Pulled::Bytes(n) => Some(plain[..n].to_vec()),
             Pulled::Eof => None,
@@ -58,7 +58,7 @@ impl Server {
 
     async fn push(&mut self, bytes: &[u8]) -> Result<(), EndError> {
         poll_fn(|cx| {
-            let mut wired = self.end.wired(cx.waker(), &mut self.scratch.wire);
+            let mut wired = self.end.wired(cx.waker(), &mut self.scratch.wire, 0);
             Poll::Ready(wired.push(bytes))
         })
         .await?;
@@ -66,11 +66,21 @@ impl Server {
     }
 
     async fn flush(&mut self) -> Result<(), EndError> {
-        poll_fn(|cx| self.end.wired(cx.waker(), &mut self.scratch.wire).flush()).await
+        poll_fn(|cx| {
+            self.end
+                .wired(cx.waker(), &mut self.scratch.wire, 0)
+                .flush()
+        })
+        .await
     }
 
     async fn finish(&mut self) -> Result<(), EndError> {
-        poll_fn(|cx| self.end.wired(cx.waker(), &mut self.scratch.wire).finish()).await
+        poll_fn(|cx| {
+            self.end
+                .wired(cx.waker(), &mut self.scratch.wire, 0)
+                .finish()
+        })
+        .await
     }
 }
 
@@ -150,7 +160,7 @@ fn between<T: Send + 'static>(
     });
     let executor = runtime::executor(None).expect("an executor");
     executor.run(async {
-        let end = TlsEnd::new(Socket::new(ours.into()), Arc::new(config), truncation);
+        let end = TlsEnd::server(Socket::new(ours.into()), Arc::new(config), truncation);
         server(Server {
             end: end.expect("a connection"),
             scratch: Scratch::new(limits::BUFFER_SIZE_MIN),
@@ -488,7 +498,7 @@ fn what_a_client_sent_is_there_though_it_takes_no_tickets() {
         },
         async |mut server| {
             server.shake().await.expect("a handshake");
-            server.end.release_tickets();
+            server.end.release();
             assert!(server.flush().await.is_err());
             assert_eq!(server.pull_all().await.expect("all"), b"a message");
         },

@@ -1,0 +1,183 @@
+//! TLS towards backends: the rustls configuration of one service on one shard.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use super::identity::Identity;
+use super::policy;
+use crate::config::{ClientTls, ServerVerify};
+use crate::error::Error;
+
+/// What the files hold that a service's TLS is made of. Shards only read it.
+#[derive(Debug)]
+pub(crate) struct ClientParts {
+    /// Whom to trust; nobody is asked for if this is `None`.
+    roots: Option<Arc<RootCertStore>>,
+    identity: Option<Identity>,
+    /// What an operator should know, in sentences.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl ClientParts {
+    /// Reads and checks the files.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Identity`], with a text that names the file and the remedy.
+    pub(crate) fn load(tls: &ClientTls, now: SystemTime) -> Result<Self, Error> {
+        let mut warnings = Vec::new();
+        let roots = match &tls.verify {
+            ServerVerify::System => Some(system_roots()?),
+            ServerVerify::Ca(path) => Some(roots_of(path)?),
+            ServerVerify::Off => {
+                warnings.push(
+                    "backends are spoken to in TLS without verification: anybody on the way can \
+                     be the backend; name its authority with ca: \"ca.pem\""
+                        .into(),
+                );
+                None
+            }
+        };
+        let identity = tls
+            .identity
+            .as_ref()
+            .map(|source| Identity::load(source, now))
+            .transpose()?;
+        if let Some(identity) = &identity {
+            warnings.extend(identity.info().warnings.iter().cloned());
+        }
+        Ok(Self {
+            roots: roots.map(Arc::new),
+            identity,
+            warnings,
+        })
+    }
+}
+
+/// What one shard connects to a service's backends with. Each makes its own,
+/// sessions included, so that nothing is locked by two.
+pub(crate) fn client_config(
+    tls: &ClientTls,
+    parts: &ClientParts,
+) -> Result<Arc<ClientConfig>, rustls::Error> {
+    let provider = Arc::new(policy::provider(&tls.policy));
+    let verifier: Arc<dyn ServerCertVerifier> = match &parts.roots {
+        Some(roots) => WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone())
+            .build()
+            .map_err(|error| rustls::Error::General(error.to_string()))?,
+        None => Arc::new(Anybody(provider.clone())),
+    };
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(policy::versions(&tls.policy))?
+        // Dangerous is what the configuration asks for with `verify: Off`.
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    let mut config = match &parts.identity {
+        Some(identity) => {
+            builder.with_client_auth_cert(identity.chain().to_vec(), identity.key())?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols = tls.alpn.iter().map(|name| name.clone().into()).collect();
+    if !tls.resume {
+        config.resumption = Resumption::disabled();
+    }
+    Ok(Arc::new(config))
+}
+
+fn system_roots() -> Result<RootCertStore, Error> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    if roots.is_empty() {
+        let why = found
+            .errors
+            .first()
+            .map_or_else(String::new, |error| format!(" ({error})"));
+        return Err(Error::Identity(format!(
+            "the system trusts no certificate authority{why}; install the package \
+             ca-certificates, or name an authority with ca: \"ca.pem\""
+        )));
+    }
+    Ok(roots)
+}
+
+/// The authorities in a PEM file.
+pub(super) fn roots_of(path: &Path) -> Result<RootCertStore, Error> {
+    let wrong = |what: String| Error::Identity(format!("{}: {what}", path.display()));
+    let bytes = fs::read(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&bytes) {
+        let certificate =
+            certificate.map_err(|error| wrong(format!("is no valid PEM: {error}")))?;
+        roots
+            .add(certificate)
+            .map_err(|error| wrong(format!("a certificate authority cannot be used: {error}")))?;
+    }
+    if roots.is_empty() {
+        return Err(wrong(
+            "holds no certificate; a PEM file has a block that begins with \
+             -----BEGIN CERTIFICATE-----"
+                .into(),
+        ));
+    }
+    Ok(roots)
+}
+
+/// Takes every certificate, as long as its holder has the key.
+#[derive(Debug)]
+struct Anybody(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(
+            message,
+            cert,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(
+            message,
+            cert,
+            signed,
+            &self.0.signature_verification_algorithms,
+        )
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,58 @@
+//! Protocol versions, cipher suites and groups, as rustls is told of them.
+
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, ALL_KX_GROUPS, default_provider};
+use rustls::version::{TLS12, TLS13};
+use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite, SupportedProtocolVersion};
+
+use crate::config::{TlsPolicy, TlsVersion};
+
+/// Every cipher suite that can be asked for, the most wanted first.
+pub fn cipher_suites() -> impl Iterator<Item = CipherSuite> {
+    ALL_CIPHER_SUITES.iter().map(SupportedCipherSuite::suite)
+}
+
+/// Every key exchange group that can be asked for, the most wanted first.
+pub fn groups() -> impl Iterator<Item = NamedGroup> {
+    ALL_KX_GROUPS.iter().map(|group| group.name())
+}
+
+/// The version that a cipher suite is for.
+pub fn version_of(suite: CipherSuite) -> Option<TlsVersion> {
+    let known = ALL_CIPHER_SUITES.iter().find(|s| s.suite() == suite)?;
+    Some(match known.tls13() {
+        Some(_) => TlsVersion::Tls13,
+        None => TlsVersion::Tls12,
+    })
+}
+
+/// A provider of what the policy allows, in its order. It is made anew each
+/// time, so that shards share none.
+pub(super) fn provider(policy: &TlsPolicy) -> CryptoProvider {
+    let mut provider = default_provider();
+    if let Some(wanted) = &policy.ciphers {
+        provider.cipher_suites = wanted
+            .iter()
+            .filter_map(|wanted| ALL_CIPHER_SUITES.iter().find(|s| s.suite() == *wanted))
+            .copied()
+            .collect();
+    }
+    if let Some(wanted) = &policy.groups {
+        provider.kx_groups = wanted
+            .iter()
+            .filter_map(|wanted| ALL_KX_GROUPS.iter().find(|g| g.name() == *wanted))
+            .copied()
+            .collect();
+    }
+    provider
+}
+
+/// The versions that the policy allows.
+pub(super) fn versions(policy: &TlsPolicy) -> &'static [&'static SupportedProtocolVersion] {
+    static ALL: [&SupportedProtocolVersion; 2] = [&TLS13, &TLS12];
+    match (policy.min, policy.max) {
+        (TlsVersion::Tls13, _) => &ALL[..1],
+        (TlsVersion::Tls12, TlsVersion::Tls12) => &ALL[1..],
+        (TlsVersion::Tls12, TlsVersion::Tls13) => &ALL,
+    }
+}

@@ -1,0 +1,11 @@
+//! TLS towards backends: client mode, and TLS on both sides. One module per
+//! matter; [`place`] starts what they need.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod chain;
+mod ends;
+mod foreign;
+mod place;
+mod trust;

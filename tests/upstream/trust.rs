@@ -1,0 +1,165 @@
+//! Whom adit takes for a backend, and what it says to those it does not.
+
+use std::io::{ErrorKind, Read as _};
+use std::net::TcpListener;
+
+use adit::config::{CertSource, ClientTls, ServerVerify, TlsVersion};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ALL_VERSIONS, AlertDescription, Error};
+
+use crate::place::{self, Place, TlsStream, accepting, tls_backend, trusting};
+use crate::support::backend::Backend;
+use crate::support::certificate::Certificate;
+
+fn certificate() -> (tempfile::TempDir, Certificate) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let certificate = Certificate::make(folder.path());
+    (folder, certificate)
+}
+
+/// How the handshake ended for the backend.
+fn shaken(mut stream: TlsStream) -> Option<Error> {
+    while stream.conn.is_handshaking() {
+        if let Err(error) = stream.conn.complete_io(&mut stream.sock) {
+            let inner = error.into_inner()?;
+            return inner.downcast::<Error>().ok().map(|error| *error);
+        }
+    }
+    None
+}
+
+/// The client sees a reset, never an orderly end that it would take for an
+/// empty answer.
+fn assert_refused(near: &Place, reason: &str) {
+    let error = near.connect().read(&mut [0; 1]).expect_err("a reset");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+    assert_eq!(near.reason(), reason);
+    assert_eq!(near.stats().total.backend_handshakes, 0);
+}
+
+fn backend(certificate: &Certificate) -> Backend<Option<Error>> {
+    tls_backend(accepting(certificate, ALL_VERSIONS), shaken)
+}
+
+#[test]
+fn a_backend_that_nobody_vouches_for_is_refused_and_told_so() {
+    let (_a, trusted) = certificate();
+    let (_b, stranger) = certificate();
+    let backend = backend(&stranger);
+    let near = Place::client(backend.address(), &trusted);
+    assert_refused(&near, "connect/backend/bad-certificate");
+    let told = backend.result();
+    assert!(
+        matches!(
+            told,
+            Some(Error::AlertReceived(
+                AlertDescription::UnknownCA | AlertDescription::BadCertificate
+            ))
+        ),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn a_backend_of_another_name_is_refused() {
+    let (_folder, certificate) = certificate();
+    let backend = backend(&certificate);
+    let mut tls = trusting(&certificate);
+    tls.server_name = Some("other.example".into());
+    let near = Place::client_with(backend.address(), tls);
+    assert_refused(&near, "connect/backend/bad-certificate");
+}
+
+/// The name is the host of the address unless another is given: here an IP
+/// address, which the certificate names.
+#[test]
+fn the_name_is_the_address_by_default() {
+    let (_folder, certificate) = certificate();
+    let backend = tls_backend(accepting(&certificate, ALL_VERSIONS), |stream| {
+        place::echo(stream);
+    });
+    let tls = ClientTls {
+        verify: ServerVerify::Ca(certificate.cert.clone()),
+        ..ClientTls::default()
+    };
+    Place::client_with(backend.address(), tls).echo(b"hello");
+}
+
+#[test]
+fn anybody_will_do_where_verification_is_off() {
+    let (_folder, certificate) = certificate();
+    let backend = tls_backend(accepting(&certificate, ALL_VERSIONS), |stream| {
+        place::echo(stream);
+    });
+    let tls = ClientTls {
+        verify: ServerVerify::Off,
+        server_name: Some("whoever.example".into()),
+        ..ClientTls::default()
+    };
+    Place::client_with(backend.address(), tls).echo(b"hello");
+}
+
+#[test]
+fn a_certificate_is_shown_to_a_backend_that_asks() {
+    let (_folder, certificate) = certificate();
+    let (_other, ours) = certificate_for_clients();
+    let verifier = WebPkiClientVerifier::builder(ours.roots())
+        .build()
+        .expect("a verifier");
+    let mut config = accepting(&certificate, ALL_VERSIONS);
+    config = rustls::ServerConfig::builder()
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(config.cert_resolver);
+    let backend = tls_backend(config, place::echo);
+    let mut tls = trusting(&certificate);
+    assert_fails(&Place::client_with(backend.address(), tls.clone()));
+    tls.identity = Some(CertSource::new(&ours.cert, &ours.key));
+    Place::client_with(backend.address(), tls).echo(b"hello");
+}
+
+fn certificate_for_clients() -> (tempfile::TempDir, Certificate) {
+    certificate()
+}
+
+fn assert_fails(near: &Place) {
+    let read = near.connect().read(&mut [0; 1]);
+    assert!(matches!(read, Err(error) if error.kind() == ErrorKind::ConnectionReset));
+}
+
+#[test]
+fn a_backend_that_speaks_no_tls_is_told_from_one_that_does_it_badly() {
+    let (_folder, certificate) = certificate();
+    let backend = Backend::start(|mut stream| {
+        std::io::Write::write_all(&mut stream, b"220 plain.example ESMTP\r\n").expect("sent");
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let near = Place::client(backend.address(), &certificate);
+    assert_refused(&near, "connect/backend/not-tls");
+}
+
+#[test]
+fn no_version_in_common_is_no_tunnel() {
+    let (_folder, certificate) = certificate();
+    let config = accepting(&certificate, &[&rustls::version::TLS12]);
+    let backend = tls_backend(config, shaken);
+    let mut tls = trusting(&certificate);
+    tls.policy.min = TlsVersion::Tls13;
+    let near = Place::client_with(backend.address(), tls);
+    let error = near.connect().read(&mut [0; 1]).expect_err("a reset");
+    assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+}
+
+#[test]
+fn a_backend_that_never_answers_has_the_connect_time() {
+    let (_folder, certificate) = certificate();
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address");
+    let mut config = adit::Config::client(
+        "127.0.0.1:0".parse().expect("an address"),
+        trusting(&certificate),
+        address.to_string().parse().expect("an address"),
+    );
+    config.timeouts.connect = std::time::Duration::from_millis(300);
+    let near = Place::start(config);
+    assert_refused(&near, "connect/backend/timeout");
+}
