@@ -18,38 +18,38 @@ use crate::support::certificate::Certificate;
 use crate::support::wait_for;
 
 /// A server in this process. Dropping it ends it.
-pub struct Place {
-    pub address: SocketAddr,
+pub(crate) struct Place {
+    pub(crate) address: SocketAddr,
     handle: Handle,
     _running: Running,
 }
 
 impl Place {
     /// Plaintext in, TLS out to this backend, whose certificate is trusted.
-    pub fn client(backend: SocketAddr, trusted: &Certificate) -> Self {
+    pub(crate) fn client(backend: SocketAddr, trusted: &Certificate) -> Self {
         Self::client_with(backend, trusting(trusted))
     }
 
     /// Plaintext in, TLS out to this backend.
-    pub fn client_with(backend: SocketAddr, tls: ClientTls) -> Self {
+    pub(crate) fn client_with(backend: SocketAddr, tls: ClientTls) -> Self {
         Self::start(Config::client(anywhere(), tls, place(backend)))
     }
 
     /// TLS in, plaintext out.
-    pub fn server(backend: SocketAddr, certificate: &Certificate) -> Self {
+    pub(crate) fn server(backend: SocketAddr, certificate: &Certificate) -> Self {
         let tls = ServerTls::new(&certificate.cert, &certificate.key);
         Self::start(Config::single(anywhere(), tls, place(backend)))
     }
 
     /// TLS in, TLS out.
-    pub fn both(backend: SocketAddr, shown: &Certificate, trusted: &Certificate) -> Self {
+    pub(crate) fn both(backend: SocketAddr, shown: &Certificate, trusted: &Certificate) -> Self {
         let tls = ServerTls::new(&shown.cert, &shown.key);
         let mut config = Config::single(anywhere(), tls, place(backend));
         config.services[0].tls = Some(trusting(trusted));
         Self::start(config)
     }
 
-    pub fn start(mut config: Config) -> Self {
+    pub(crate) fn start(mut config: Config) -> Self {
         config.shards.count = Some(1.try_into().expect("not zero"));
         let server = Server::new(config).expect("a server");
         let address = server.listeners()[0].address.parse().expect("an address");
@@ -61,12 +61,12 @@ impl Place {
         }
     }
 
-    pub fn stats(&self) -> Stats {
+    pub(crate) fn stats(&self) -> Stats {
         self.handle.stats().expect("statistics")
     }
 
     /// Waits for the end of one tunnel, and gives its reason.
-    pub fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         let stats = wait_for("the end of a tunnel", || {
             let stats = self.stats();
             (!stats.total.closed.is_empty()).then_some(stats)
@@ -77,7 +77,7 @@ impl Place {
     }
 
     /// A plaintext client.
-    pub fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
@@ -85,7 +85,7 @@ impl Place {
     }
 
     /// Sends these bytes and takes them back.
-    pub fn echo(&self, bytes: &[u8]) {
+    pub(crate) fn echo(&self, bytes: &[u8]) {
         let mut stream = self.connect();
         stream.write_all(bytes).expect("sent");
         let mut back = vec![0; bytes.len()];
@@ -95,7 +95,7 @@ impl Place {
 }
 
 /// Trust in this certificate, and it is for `localhost`.
-pub fn trusting(certificate: &Certificate) -> ClientTls {
+pub(crate) fn trusting(certificate: &Certificate) -> ClientTls {
     ClientTls {
         verify: ServerVerify::Ca(certificate.cert.clone()),
         server_name: Some("localhost".into()),
@@ -112,10 +112,10 @@ fn place(address: SocketAddr) -> adit::config::Address {
 }
 
 /// A TLS connection as its backend has it.
-pub type TlsStream = StreamOwned<ServerConnection, TcpStream>;
+pub(crate) type TlsStream = StreamOwned<ServerConnection, TcpStream>;
 
 /// What a TLS backend accepts with.
-pub fn accepting(
+pub(crate) fn accepting(
     certificate: &Certificate,
     versions: &[&'static SupportedProtocolVersion],
 ) -> ServerConfig {
@@ -133,7 +133,7 @@ pub fn accepting(
 }
 
 /// A backend that speaks TLS, and runs the script for each connection.
-pub fn tls_backend<T: Send + 'static>(
+pub(crate) fn tls_backend<T: Send + 'static>(
     config: ServerConfig,
     script: impl Fn(TlsStream) -> T + Send + Sync + 'static,
 ) -> Backend<T> {
@@ -145,7 +145,7 @@ pub fn tls_backend<T: Send + 'static>(
 }
 
 /// Sends back what it receives, to the end, and then says its own end.
-pub fn echo(mut stream: TlsStream) {
+pub(crate) fn echo(mut stream: TlsStream) {
     let mut buffer = [0; 16 * 1024];
     loop {
         match stream.read(&mut buffer) {
