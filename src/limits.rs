@@ -200,6 +200,43 @@ pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 /// Unanswered keepalive probes before the kernel gives the peer up.
 pub const KEEPALIVE_PROBES: u32 = 4;
 
+/// The greatest weight of a backend.
+pub const WEIGHT_MAX: u32 = 256;
+
+/// From the end of one health check to the next.
+pub const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long one health check may take.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Health checks in a row that bring a backend up.
+pub const HEALTH_RISE: u32 = 2;
+
+/// Health checks in a row that bring a backend down.
+pub const HEALTH_FALL: u32 = 3;
+
+/// Failed connects in a row, on one shard, for which a backend is left alone.
+pub const EJECTION_FAILURES: u32 = 3;
+
+/// For how long it is left alone the first time.
+pub const EJECTION_PAUSE: Duration = Duration::from_secs(1);
+
+/// For how long it is left alone at most.
+pub const EJECTION_MAX: Duration = Duration::from_secs(60);
+
+/// Tunnels of a service that may wait for a backend with room.
+pub const QUEUE_LENGTH: u32 = 1024;
+
+/// How long one may wait.
+pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Leading bits of an IPv4 address by which rates tell clients apart.
+pub const RATE_PREFIX_V4: u8 = 32;
+
+/// Leading bits of an IPv6 address by which rates tell clients apart: what one
+/// subscriber is given.
+pub const RATE_PREFIX_V6: u8 = 56;
+
 /// How long a resolved backend name is trusted.
 pub const RESOLVE_TTL: Duration = Duration::from_secs(30);
 

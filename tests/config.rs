@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use adit::config::{
-    Address, Admin, Backend, CertSource, Config, ConfigError, Listener, LogSink, ServerTls,
-    Service, SyslogFacility, SyslogLevel, SyslogSink, Timeouts, Truncation,
+    Address, Admin, CertSource, Config, ConfigError, Listener, LogSink, ServerTls, Service,
+    SyslogFacility, SyslogLevel, SyslogSink, Timeouts, Truncation,
 };
 use adit::limits;
 
@@ -77,13 +77,7 @@ fn the_full_file_says_what_it_means() {
     assert_eq!(cert(own).key, None);
     assert_eq!(
         config.services[own.service],
-        Service {
-            name: "unix:/run/app.sock".into(),
-            backends: vec![Backend {
-                address: address("unix:/run/app.sock")
-            }],
-            tls: None,
-        }
+        Service::single("unix:/run/app.sock", address("unix:/run/app.sock"), None)
     );
     assert_eq!(config.services[https.service].backends.len(), 2);
     assert_eq!(config.shards.cpus, Some(vec![0, 1, 2, 3, 8]));

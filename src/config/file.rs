@@ -261,11 +261,7 @@ impl FileConfig {
                         ));
                     }
                     *own.entry(name.clone()).or_insert_with(|| {
-                        services.push(Service {
-                            name,
-                            backends: vec![Backend { address: address.0 }],
-                            tls: None,
-                        });
+                        services.push(Service::single(name, address.0, None));
                         services.len() - 1
                     })
                 }
@@ -309,15 +305,12 @@ impl FileConfig {
                 Some(Name(name)) => name,
                 None => address.to_string(),
             };
-            listeners.push(Listener {
-                name,
-                address,
-                backlog: typed
-                    .backlog
-                    .map_or(limits::BACKLOG_DEFAULT, |backlog| backlog.0),
-                tls: Some(typed.tls.meant(base)),
-                service,
-            });
+            let mut listener = Listener::new(address, Some(typed.tls.meant(base)), service);
+            listener.name = name;
+            if let Some(backlog) = typed.backlog {
+                listener.backlog = backlog.0;
+            }
+            listeners.push(listener);
         }
         Ok(Config {
             listeners,
@@ -375,17 +368,12 @@ impl FileServices {
                     ),
                 ));
             }
-            services.push(Service {
-                name: name.0,
-                backends: service
-                    .backends
-                    .into_iter()
-                    .map(|backend| Backend {
-                        address: backend.address.0,
-                    })
-                    .collect(),
-                tls: None,
-            });
+            let backends = service
+                .backends
+                .into_iter()
+                .map(|backend| Backend::new(backend.address.0))
+                .collect();
+            services.push(Service::new(name.0, backends, None));
         }
         Ok(services)
     }

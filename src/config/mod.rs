@@ -9,6 +9,7 @@
 //! programs' files. Nothing here touches a socket; files named by the
 //! configuration (certificates, keys) are read elsewhere.
 
+mod access;
 mod address;
 pub mod convert;
 mod cpu_list;
@@ -16,14 +17,22 @@ mod error;
 mod file;
 mod position;
 mod reader;
+mod route;
 mod scan;
+mod service;
 mod suggest;
 mod tls;
 mod units;
 
+pub use access::{Access, Network, Rate, RateLimits};
 pub use address::{Address, AddressError, Host};
 pub use cpu_list::{format_cpu_list, parse_cpu_list};
 pub use error::ConfigError;
+pub use route::Route;
+pub use service::{
+    Backend, Balance, CheckKind, Ejection, HealthCheck, ProxyHeader, ProxyTlv, ProxyVersion, Queue,
+    Service, Source, TcpOptions,
+};
 pub use tls::{
     CertSource, ClientTls, ClientVerify, SealWith, ServerTls, ServerVerify, SniNoMatch,
     SubjectPattern, TicketKeyFile, Tickets, TlsPolicy, TlsVersion,
@@ -69,29 +78,42 @@ pub struct Listener {
     pub address: Address,
     /// Connections that the kernel may hold for each shard's socket.
     pub backlog: u32,
-    /// TLS towards the client; `None`: it is spoken to in plaintext.
+    /// TLS towards the client; `None`: it is spoken to in plaintext, or
+    /// whatever it speaks is passed through.
     pub tls: Option<ServerTls>,
-    /// The service that its tunnels lead to: an index into
+    /// TLS is passed through, unopened: [`routes`](Self::routes) go by what the
+    /// ClientHello says. Then `tls` is `None`.
+    pub passthrough: bool,
+    /// How the service is chosen: by the first of these that fits.
+    pub routes: Vec<Route>,
+    /// The service that tunnels lead to for which no route fits: an index into
     /// [`Config::services`].
     pub service: usize,
+    /// From whom a header of the PROXY protocol is taken, and then demanded;
+    /// others' connections begin with their bytes. Empty: from nobody.
+    pub proxy_from: Vec<Network>,
+    /// Who may come in.
+    pub access: Access,
+    /// How fast clients may come in.
+    pub rates: RateLimits,
+    /// Whether a connection stays on the shard that the kernel gave it to.
+    pub accept: Accept,
+    /// How long each phase of a tunnel may take; `None`: what
+    /// [`Config::timeouts`] says. The drain time is the process's in any case.
+    pub timeouts: Option<Timeouts>,
+    /// What is asked of TCP.
+    pub tcp: TcpOptions,
 }
 
-/// A set of backends that do the same job.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Service {
-    /// The name in log lines and statistics.
-    pub name: String,
-    /// At least one. They are tried in order until one accepts.
-    pub backends: Vec<Backend>,
-    /// TLS towards the backends; `None`: they are spoken to in plaintext.
-    pub tls: Option<ClientTls>,
-}
-
-/// One place that plaintext is carried to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Backend {
-    /// Where it is. Never [`Host::Any`].
-    pub address: Address,
+/// Which shard carries a connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Accept {
+    /// The one that the kernel gave it to.
+    #[default]
+    Spread,
+    /// The least loaded one: a shard that has many more tunnels than another
+    /// hands new connections over before their handshake.
+    Balanced,
 }
 
 /// How many shards there are, and on which CPUs.
@@ -269,24 +291,36 @@ impl Config {
         backend_side: Option<ClientTls>,
     ) -> Self {
         Self {
-            listeners: vec![Listener {
-                name: listen.to_string(),
-                address: listen,
-                backlog: limits::BACKLOG_DEFAULT,
-                tls: client_side,
-                service: 0,
-            }],
-            services: vec![Service {
-                name: backend.to_string(),
-                backends: vec![Backend { address: backend }],
-                tls: backend_side,
-            }],
+            listeners: vec![Listener::new(listen, client_side, 0)],
+            services: vec![Service::single(backend.to_string(), backend, backend_side)],
             shards: Shards::default(),
             buffer_size: limits::BUFFER_SIZE_DEFAULT,
             timeouts: Timeouts::default(),
             truncation: Truncation::default(),
             log: Log::default(),
             admin: Admin::default(),
+        }
+    }
+}
+
+impl Listener {
+    /// A listener that leads to the service with that index, with every
+    /// default.
+    pub fn new(address: Address, tls: Option<ServerTls>, service: usize) -> Self {
+        Self {
+            name: address.to_string(),
+            address,
+            backlog: limits::BACKLOG_DEFAULT,
+            tls,
+            passthrough: false,
+            routes: Vec::new(),
+            service,
+            proxy_from: Vec::new(),
+            access: Access::default(),
+            rates: RateLimits::default(),
+            accept: Accept::default(),
+            timeouts: None,
+            tcp: TcpOptions::default(),
         }
     }
 }
