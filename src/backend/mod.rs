@@ -23,6 +23,7 @@ pub(crate) struct Service {
     name: String,
     backends: Vec<Addresses>,
     tls: Option<Upstream>,
+    proxy_protocol: Option<config::ProxyHeader>,
 }
 
 impl Service {
@@ -41,7 +42,13 @@ impl Service {
                 .map(|backend| Addresses::new(&backend.address, resolver.clone(), queues))
                 .collect(),
             tls,
+            proxy_protocol: service.proxy_protocol.clone(),
         }
+    }
+
+    /// What its backends are told of a client.
+    pub(crate) fn proxy_protocol(&self) -> Option<&config::ProxyHeader> {
+        self.proxy_protocol.as_ref()
     }
 
     /// What its backends are spoken to with, if that is TLS.

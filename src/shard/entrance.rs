@@ -174,7 +174,7 @@ impl Shard {
             });
             around.counters.closed(summary.reason);
             around.counters.tunnels_open.sub(1);
-            shard.record(&terms, &summary);
+            shard.record(&summary);
             shard.emptier();
         });
     }
@@ -193,7 +193,7 @@ impl Shard {
     /// One line for a tunnel's end. What is out of the ordinary is a warning,
     /// but not more than one a second: a backend that is down ends tunnels by
     /// the thousand.
-    fn record(&self, terms: &Terms, summary: &Summary) {
+    fn record(&self, summary: &Summary) {
         let mut passed_over = 0;
         let level = if summary.reason.cause == Cause::Panic {
             log::Level::Error
@@ -219,7 +219,9 @@ impl Shard {
             detail,
             bytes_up,
             bytes_down,
+            service,
         } = summary;
+        let service = service.as_ref().map_or("?", |service| service.name());
         let detail = detail.as_deref().unwrap_or("");
         let colon = if detail.is_empty() { "" } else { ": " };
         let since = match passed_over {
@@ -228,10 +230,9 @@ impl Shard {
         };
         log::log!(
             level,
-            "shard {}: tunnel to {} ended, {reason}{colon}{detail}; up {bytes_up} B, \
+            "shard {}: tunnel to {service} ended, {reason}{colon}{detail}; up {bytes_up} B, \
              down {bytes_down} B{since}",
             self.number,
-            terms.service.name(),
         );
     }
 }
@@ -243,6 +244,7 @@ impl Summary {
             detail: Some("a fault in adit; please report it".into()),
             bytes_up: 0,
             bytes_down: 0,
+            service: None,
         }
     }
 }

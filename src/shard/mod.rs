@@ -19,7 +19,7 @@ use std::time::Instant;
 use futures_lite::FutureExt;
 
 use crate::backend::{Resolver, Service, Upstream};
-use crate::config;
+use crate::config::{self, Config, ProxyTlv};
 use crate::later::Later;
 use crate::limits;
 use crate::mesh::{Mesh, Order, Report, Seat};
@@ -28,7 +28,7 @@ use crate::plan::Plan;
 use crate::runtime::{self, Job, Queues};
 use crate::timer::{Tick, Timers};
 use crate::tls::{self, ClientParts, TicketKeys};
-use crate::tunnel::{Scratch, Surroundings, Terms};
+use crate::tunnel::{Ids, Scratch, Surroundings, Terms, Way};
 pub(crate) use entrance::Door;
 use entrance::Entrance;
 
@@ -109,6 +109,7 @@ impl Shard {
                 scratch: RefCell::new(Scratch::new(plan.config.buffer_size)),
                 cut: Cell::new(false),
                 leaving: Cell::new(false),
+                ids: Ids::new(number),
             }),
             keys: RefCell::new(keys),
             entrances: RefCell::default(),
@@ -241,15 +242,30 @@ impl Shard {
                 }
                 _ => None,
             };
-            let service = services
-                .get(listener.service)
-                .ok_or_else(|| format!("{} leads to no service", listener.name))?;
+            let service = |index: usize| {
+                let service = services.get(index).cloned();
+                service.ok_or_else(|| format!("{} leads to no service", listener.name))
+            };
+            let ways = listener
+                .routes
+                .iter()
+                .map(|route| {
+                    Ok(Way {
+                        service: service(route.service)?,
+                        route: route.clone(),
+                    })
+                })
+                .collect::<Result<Vec<_>, String>>()?;
+            let timeouts = listener.timeouts.as_ref().unwrap_or(&config.timeouts);
             entrances.push(PreparedEntrance {
                 listener: listener.clone(),
                 terms: Rc::new(Terms {
                     tls,
-                    service: service.clone(),
-                    timeouts: config.timeouts.clone(),
+                    hears_hello: listener.passthrough || wants_name(listener, config),
+                    ways,
+                    service: service(listener.service)?,
+                    proxy_from: listener.proxy_from.clone(),
+                    timeouts: timeouts.clone(),
                     truncation: config.truncation,
                     buffer_size: config.buffer_size,
                 }),
@@ -332,10 +348,7 @@ impl Shard {
             match tls::with_ticket_keys(tls, &keys) {
                 Ok(tls) => entrance.renew(Rc::new(Terms {
                     tls: Some(tls),
-                    service: terms.service.clone(),
-                    timeouts: terms.timeouts.clone(),
-                    truncation: terms.truncation,
-                    buffer_size: terms.buffer_size,
+                    ..Terms::clone(&terms)
                 })),
                 Err(error) => log::error!("the ticket keys stay as they are: {error}"),
             }
@@ -403,4 +416,18 @@ impl Shard {
             timers.advance(Instant::now());
         }
     }
+}
+
+/// Whether somebody has to know the name that a listener's clients ask for.
+fn wants_name(listener: &config::Listener, config: &Config) -> bool {
+    let tells_name = |index: &usize| {
+        let service = config.services.get(*index);
+        let header = service.and_then(|service| service.proxy_protocol.as_ref());
+        header.is_some_and(|header| header.tlvs.contains(&ProxyTlv::Authority))
+    };
+    let mut services = listener.routes.iter().map(|route| route.service);
+    let routed = listener.routes.iter().any(|route| !route.sni.is_empty());
+    routed
+        || listener.tls.is_some()
+            && (tells_name(&listener.service) || services.any(|index| tells_name(&index)))
 }

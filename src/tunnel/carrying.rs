@@ -6,7 +6,8 @@ use std::task::{Context, Poll};
 use super::closing::Farewell;
 use super::end::{EndError, Party};
 use super::parting::Parting;
-use super::relay::{Outcome, Relay, Who};
+use super::relay::{End as _, Outcome, Relay, Who};
+use super::scratch::Scratch;
 use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel, tls_cause};
 use crate::limits;
 use crate::timer::Tick;
@@ -33,6 +34,8 @@ pub(super) struct Carrying<'a, C, B> {
     untaken: Option<(usize, usize)>,
     /// When it is a tunnel that lasts, until it is.
     settles: Option<Tick>,
+    /// What the client sent before there was a backend.
+    early: Vec<u8>,
     bytes_up: u64,
     bytes_down: u64,
 }
@@ -48,9 +51,29 @@ impl<'a, C: Party, B: Party> Carrying<'a, C, B> {
             active: now,
             untaken: None,
             settles: Some(now.after(limits::SETTLING)),
+            early: Vec::new(),
             bytes_up: 0,
             bytes_down: 0,
         }
+    }
+
+    /// The same with bytes of the client's in front.
+    pub(super) fn after(mut self, early: Vec<u8>) -> Self {
+        self.early = early;
+        self
+    }
+
+    /// Passes on what came in front.
+    fn push_early(&mut self, cx: &Context<'_>, scratch: &mut Scratch) -> Result<(), EndError> {
+        let early = std::mem::take(&mut self.early);
+        let take = self.tunnel.terms.buffer_size;
+        let up = early.len() as u64;
+        self.bytes_up += up;
+        self.tunnel.around.counters.bytes_up.add(up);
+        let wire = &mut scratch.backend_wire;
+        let mut backend = self.backend.wired(cx.waker(), wire, take);
+        // It is no more than there is room to seal.
+        early.chunks(take).try_for_each(|part| backend.push(part))
     }
 }
 
@@ -67,6 +90,12 @@ impl<C: Party, B: Party> Carry for Carrying<'_, C, B> {
         let take = tunnel.terms.buffer_size;
         let mut moved = false;
         let mut more = true;
+        if !self.early.is_empty()
+            && let Err(error) = self.push_early(cx, scratch)
+        {
+            let who = Who::Backend;
+            return Poll::Ready(Ok(Outcome::Broke { who, error }));
+        }
         for _ in 0..limits::TURNS_PER_POLL {
             let (progress, over) = self.relay.turn(
                 &mut self.client.wired(cx.waker(), &mut scratch.wire, take),

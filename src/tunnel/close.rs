@@ -84,6 +84,8 @@ terms! {
         HalfClose = "half-close",
         /// What the client sent at first is not TLS.
         NotTls = "not-tls",
+        /// What came first is no header of the PROXY protocol, or a faulty one.
+        BadProxyHeader = "bad-proxy-header",
         /// No protocol version, cipher suite, group or signature in common.
         NoOverlap = "no-overlap",
         /// The peer sent a fatal alert.

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::task::{Context, Poll, Waker, ready};
 
+use super::facts::Facts;
 use super::relay;
 use super::scratch::Wire;
 use super::unsent::Unsent;
@@ -38,6 +39,11 @@ pub(crate) trait Party: Sized {
 
     /// Its connection, all else being done with.
     fn into_link(self) -> Link;
+
+    /// What is known of it that routes go by.
+    fn facts(&self) -> Facts<'_> {
+        Facts::default()
+    }
 
     /// Sends with the next flush what was held back to go with the first bytes.
     fn release(&mut self);

@@ -10,11 +10,15 @@
 //! `opening` leads up to the relay, `carrying` drives it, and `parting` tells
 //! the two peers of its end, which `close` gives a name.
 
+mod announce;
+mod arrival;
 mod carrying;
 mod close;
 mod closing;
 mod conversation;
 mod end;
+mod facts;
+mod id;
 mod opening;
 mod parting;
 mod plain;
@@ -24,6 +28,7 @@ mod tls;
 mod unsent;
 
 pub use close::{Cause, CloseReason, Phase, Side};
+pub(crate) use id::Ids;
 pub(crate) use scratch::Scratch;
 
 use std::cell::{Cell, RefCell};
@@ -36,7 +41,7 @@ use std::task::{Context, Poll};
 use rustls::ServerConfig;
 
 use crate::backend::Service;
-use crate::config::{Timeouts, Truncation};
+use crate::config::{Network, Route, Timeouts, Truncation};
 use crate::later::Later;
 use crate::metrics::Counters;
 use crate::runtime::Socket;
@@ -53,18 +58,35 @@ pub(crate) struct Surroundings {
     pub(crate) cut: Cell<bool>,
     /// The shard is leaving: no tunnel may wait for anything.
     pub(crate) leaving: Cell<bool>,
+    /// Names for tunnels.
+    pub(crate) ids: Ids,
 }
 
 /// What all tunnels of a listener have in common. A tunnel keeps what it
 /// began with when the configuration changes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Terms {
     /// What clients are spoken to with; `None`: plaintext.
     pub(crate) tls: Option<Arc<ServerConfig>>,
+    /// The ClientHello is read before anything is done with it: TLS is passed
+    /// through, or the name in it has to be known.
+    pub(crate) hears_hello: bool,
+    /// How the service is chosen: by the first that fits.
+    pub(crate) ways: Vec<Way>,
+    /// Where tunnels lead to for which none fits.
     pub(crate) service: Rc<Service>,
+    /// Who has to send a header of the PROXY protocol.
+    pub(crate) proxy_from: Vec<Network>,
     pub(crate) timeouts: Timeouts,
     pub(crate) truncation: Truncation,
     pub(crate) buffer_size: usize,
+}
+
+/// A route with the service that it leads to.
+#[derive(Clone, Debug)]
+pub(crate) struct Way {
+    pub(crate) route: Route,
+    pub(crate) service: Rc<Service>,
 }
 
 /// What one tunnel carried, and how it ended.
@@ -75,6 +97,8 @@ pub(crate) struct Summary {
     pub(crate) detail: Option<String>,
     pub(crate) bytes_up: u64,
     pub(crate) bytes_down: u64,
+    /// Where it led to, unless a fault kept that from being known.
+    pub(crate) service: Option<Rc<Service>>,
 }
 
 /// Carries one connection from its accept to its end.
@@ -83,6 +107,7 @@ pub(crate) async fn run(around: &Surroundings, terms: &Terms, client: OwnedFd) -
         around,
         terms,
         alarm: around.timers.alarm(),
+        way: Cell::new(None),
     };
     // Each phase lives on the heap while it lasts. In the task itself there
     // would be room for the largest of them, and for what is handed from one
@@ -94,10 +119,13 @@ pub(crate) async fn run(around: &Surroundings, terms: &Terms, client: OwnedFd) -
         }
         Err(parting) => parting,
     };
-    if parting.takes_time() {
-        return Box::pin(tunnel.part(parting)).await;
-    }
-    parting.close()
+    let mut summary = if parting.takes_time() {
+        Box::pin(tunnel.part(parting)).await
+    } else {
+        parting.close()
+    };
+    summary.service = Some(tunnel.service().clone());
+    summary
 }
 
 /// What one tunnel has at hand in all its phases.
@@ -105,6 +133,8 @@ struct Tunnel<'a> {
     around: &'a Surroundings,
     terms: &'a Terms,
     alarm: Alarm,
+    /// Which of the terms' ways it goes; `None`: none of them.
+    way: Cell<Option<usize>>,
 }
 
 /// Why a phase was broken off from within.
@@ -115,6 +145,12 @@ enum Stop {
 }
 
 impl Tunnel<'_> {
+    /// Where it leads to.
+    fn service(&self) -> &Rc<Service> {
+        let way = self.way.get().and_then(|way| self.terms.ways.get(way));
+        way.map_or(&self.terms.service, |way| &way.service)
+    }
+
     /// Ready when the tunnel is to stop; else it is polled again by `due`.
     fn poll_stop(&self, cx: &Context<'_>, due: Tick) -> Poll<Stop> {
         if self.around.cut.get() {

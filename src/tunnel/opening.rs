@@ -10,15 +10,18 @@ use rustls::ServerConfig;
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 
+use super::announce;
+use super::arrival::{Arrival, Hello, Origin};
 use super::carrying::{Carry, Carrying};
 use super::closing::Farewell;
 use super::conversation::Conversation;
-use super::end::Party;
+use super::end::{Link, Party};
+use super::facts::Facts;
 use super::parting::Parting;
 use super::plain::PlainEnd;
 use super::tls::{HandshakeError, Session, TlsEnd};
 use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel, tls_cause};
-use crate::backend::{ConnectError, Connected};
+use crate::backend::{ConnectError, Connected, Service};
 use crate::runtime::Socket;
 use crate::timer::Tick;
 
@@ -27,37 +30,87 @@ type End = (CloseReason, Option<String>);
 /// A tunnel that can begin to carry, or what is left to say to its peers.
 type Opened<'a> = Result<Box<dyn Carry + 'a>, Box<Parting>>;
 
+/// What was heard of a client ahead of its own bytes.
+struct Told {
+    origin: Origin,
+    hello: Hello,
+}
+
 impl Tunnel<'_> {
     /// Shakes hands with the client, connects to a backend and shakes hands
     /// with that: each if the terms have it so.
     pub(super) async fn open<'a>(&'a self, socket: Socket) -> Opened<'a> {
-        match &self.terms.tls {
+        let terms = self.terms;
+        let due = self.alarm.now().after(terms.timeouts.handshake);
+        let mut arrival = Arrival::new(socket);
+        if !terms.proxy_from.is_empty() {
+            arrival = Box::pin(self.hear_proxy(arrival, due)).await?;
+        }
+        let mut hello = Hello::default();
+        if terms.hears_hello {
+            (arrival, hello) = Box::pin(self.hear_hello(arrival, due)).await?;
+        }
+        let told = Told {
+            origin: arrival.origin,
+            hello,
+        };
+        match &terms.tls {
             Some(tls) => {
-                let client = self.shake_with_client(socket, tls.clone()).await?;
-                self.open_to_backend(client).await
+                let client = self.shake_with_client(arrival, tls.clone(), due).await?;
+                self.open_to_backend(client, told, Vec::new()).await
             }
-            None => self.open_to_backend(PlainEnd::new(socket)).await,
+            None => {
+                let client = PlainEnd::new(Link::new(arrival.socket));
+                self.open_to_backend(client, told, arrival.early).await
+            }
         }
     }
 
-    async fn open_to_backend<'a, C: Party + 'a>(&'a self, client: C) -> Opened<'a> {
+    /// Finds where a connection leads to. The facts are asked for only where
+    /// there is a choice.
+    fn choose<'f>(&self, facts: impl FnOnce() -> Facts<'f>) {
+        let ways = &self.terms.ways;
+        if !ways.is_empty() {
+            let facts = facts();
+            self.way
+                .set(ways.iter().position(|way| facts.fit(&way.route)));
+        }
+    }
+
+    /// `early`: what the client sent before it was known where to.
+    async fn open_to_backend<'a, C: Party + 'a>(
+        &'a self,
+        client: C,
+        told: Told,
+        early: Vec<u8>,
+    ) -> Opened<'a> {
+        self.choose(|| told.hello.facts(&client));
+        let service = self.service();
         // Where this fails, the client is reset: it would take an orderly end
         // for an empty answer. It is owed nothing but tickets, so that there is
         // nothing to wait for.
         let due = self.alarm.now().after(self.terms.timeouts.connect);
-        let Connected { socket, backend } = match self.connect(due).await {
+        let Connected { socket, backend } = match self.connect(service, due).await {
             Ok(connected) => connected,
             Err(end) => {
                 client.into_link().socket.reset();
                 return Err(Box::new(Parting::new(end)));
             }
         };
-        let Some(upstream) = self.terms.service.tls() else {
-            return Ok(Box::new(Carrying::new(self, client, PlainEnd::new(socket))));
+        let mut link = Link::new(socket);
+        if let Some(wanted) = service.proxy_protocol() {
+            let ends = told.origin.ends(&client.link().socket);
+            let id = self.around.ids.next();
+            let header = announce::header(wanted, ends, &told.hello.facts(&client), &id);
+            link.unsent.keep(&header);
+        }
+        let Some(upstream) = service.tls() else {
+            let carrying = Carrying::new(self, client, PlainEnd::new(link));
+            return Ok(Box::new(carrying.after(early)));
         };
         let truncation = self.terms.truncation;
         let name = upstream.name(backend);
-        let end = match TlsEnd::client(socket, upstream.config(), name, truncation) {
+        let end = match TlsEnd::client(link, upstream.config(), name, truncation) {
             Ok(end) => end,
             Err(error) => {
                 client.into_link().socket.reset();
@@ -65,7 +118,10 @@ impl Tunnel<'_> {
             }
         };
         match self.shake_with_backend(end, due).await {
-            Ok(backend) => Ok(Box::new(Carrying::new(self, client, backend))),
+            Ok(backend) => {
+                let carrying = Carrying::new(self, client, backend);
+                Ok(Box::new(carrying.after(early)))
+            }
             Err(parting) => {
                 client.into_link().socket.reset();
                 Err(parting)
@@ -75,14 +131,19 @@ impl Tunnel<'_> {
 
     async fn shake_with_client(
         &self,
-        socket: Socket,
+        arrival: Arrival,
         tls: Arc<ServerConfig>,
+        due: Tick,
     ) -> Result<TlsEnd<UnbufferedServerConnection>, Box<Parting>> {
         let around = self.around;
-        let mut client = TlsEnd::server(socket, tls, self.terms.truncation)
-            .map_err(|error| unmade(Phase::Handshake, &error))?;
+        let mut client = TlsEnd::server(
+            Link::new(arrival.socket),
+            arrival.early,
+            tls,
+            self.terms.truncation,
+        )
+        .map_err(|error| unmade(Phase::Handshake, &error))?;
         let shaking = around.counters.handshakes_in_progress.hold();
-        let due = self.alarm.now().after(self.terms.timeouts.handshake);
         let shaken = self.shake(&mut client, due).await;
         drop(shaking);
         let (cause, detail) = match shaken {
@@ -153,8 +214,8 @@ impl Tunnel<'_> {
         }
     }
 
-    async fn connect(&self, due: Tick) -> Result<Connected, End> {
-        let mut connecting = pin!(self.terms.service.connect(self.terms.timeouts.connect));
+    async fn connect(&self, service: &Service, due: Tick) -> Result<Connected, End> {
+        let mut connecting = pin!(service.connect(self.terms.timeouts.connect));
         let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
             Poll::Ready(connected) => Poll::Ready(Ok(connected)),
             Poll::Pending => self.poll_stop(cx, due).map(Err),

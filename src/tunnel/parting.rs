@@ -25,6 +25,7 @@ impl Parting {
                 detail,
                 bytes_up: 0,
                 bytes_down: 0,
+                service: None,
             },
             client: None,
             backend: None,

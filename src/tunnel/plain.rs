@@ -5,7 +5,6 @@ use std::task::{Context, Poll, Waker, ready};
 use super::end::{EndError, Link, Party};
 use super::relay::{End, Pulled};
 use super::scratch::Wire;
-use crate::runtime::Socket;
 
 /// A peer that is spoken to in plaintext.
 #[derive(Debug)]
@@ -14,10 +13,9 @@ pub(crate) struct PlainEnd {
 }
 
 impl PlainEnd {
-    pub(crate) fn new(socket: Socket) -> Self {
-        Self {
-            link: Link::new(socket),
-        }
+    /// A peer, which may be owed something already.
+    pub(crate) fn new(link: Link) -> Self {
+        Self { link }
     }
 }
 

@@ -17,11 +17,11 @@ use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, ServerConfig};
 
 use super::conversation::Conversation;
 use super::end::{EndError, Link, Party};
+use super::facts::{Facts, TlsFacts};
 use super::relay::{End, Pulled};
 use super::scratch::Wire;
 use crate::config::Truncation;
 use crate::limits;
-use crate::runtime::Socket;
 use crate::tls;
 
 /// The alert unrecognized_name, fatal (RFC 6066, section 3), in a record of its
@@ -80,34 +80,38 @@ pub(crate) enum HandshakeError {
 }
 
 impl TlsEnd<UnbufferedServerConnection> {
-    /// A client that has connected to us.
+    /// A client that has connected to us, and of which `early` has been read.
     pub(crate) fn server(
-        socket: Socket,
+        link: Link,
+        early: Vec<u8>,
         config: Arc<ServerConfig>,
         truncation: Truncation,
     ) -> Result<Self, rustls::Error> {
         let tls = UnbufferedServerConnection::new(config)?;
-        Ok(Self::new(socket, tls, truncation))
+        let mut end = Self::new(link, tls, truncation);
+        end.handshake_bytes = early.len();
+        end.carry = early;
+        Ok(end)
     }
 }
 
 impl TlsEnd<UnbufferedClientConnection> {
     /// A server that we have connected to, by the name that it must have.
     pub(crate) fn client(
-        socket: Socket,
+        link: Link,
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
         truncation: Truncation,
     ) -> Result<Self, rustls::Error> {
         let tls = UnbufferedClientConnection::new(config, name)?;
-        Ok(Self::new(socket, tls, truncation))
+        Ok(Self::new(link, tls, truncation))
     }
 }
 
 impl<C: Conversation> TlsEnd<C> {
-    fn new(socket: Socket, tls: C, truncation: Truncation) -> Self {
+    fn new(link: Link, tls: C, truncation: Truncation) -> Self {
         Self {
-            link: Link::new(socket),
+            link,
             tls: Box::new(tls),
             carry: Vec::new(),
             handshake_bytes: 0,
@@ -372,6 +376,25 @@ impl<C: Conversation + 'static> Party for TlsEnd<C> {
 
     fn release(&mut self) {
         self.holds_tickets = false;
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        let Some(suite) = self.tls.negotiated_cipher_suite() else {
+            return Facts::default();
+        };
+        Facts {
+            name: None,
+            protocols: self.tls.alpn_protocol().into_iter().collect(),
+            tls: Some(TlsFacts {
+                version: match self.tls.protocol_version() {
+                    Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+                    _ => "TLSv1.2",
+                },
+                cipher: tls::standard_name(suite.suite()),
+                certificate: self.tls.peer_certificates().and_then(<[_]>::first),
+                resumed: self.tls.handshake_kind() == Some(HandshakeKind::Resumed),
+            }),
+        }
     }
 
     /// Seals close_notify (RFC 8446, section 6.1), once, behind what is on its

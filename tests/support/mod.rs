@@ -1,6 +1,7 @@
 //! What the tests of the whole program share: the program itself ([`adit`]),
 //! what stands behind it ([`backend`]), who comes to it ([`client`]), and bytes
-//! that can be told from any others ([`pattern`]).
+//! that can be told from any others ([`pattern`]). Servers of the test's own process,
+//! with configurations made by hand, are [`place`]'s.
 //!
 //! Nothing here waits for a fixed time: a wait is for a condition, and fails
 //! at [`PATIENCE`].
@@ -20,6 +21,7 @@ pub mod certificate;
 pub mod client;
 pub mod forge;
 pub mod pattern;
+pub mod place;
 pub mod tools;
 
 use std::time::{Duration, Instant};

@@ -3,11 +3,11 @@
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
 
-use crate::place::Place;
 use crate::support::backend;
 use crate::support::certificate::Certificate;
 use crate::support::client::{self, Client, End};
 use crate::support::pattern;
+use crate::support::place::Place;
 
 /// Plaintext, TLS, plaintext: bytes, half-closes and ends pass through two
 /// programs as through one.
@@ -92,7 +92,7 @@ fn sessions_are_not_resumed_where_that_is_off() {
     let certificate = Certificate::make(folder.path());
     let backend = backend::echo();
     let far = Place::server(backend.address(), &certificate);
-    let mut tls = crate::place::trusting(&certificate);
+    let mut tls = crate::support::place::trusting(&certificate);
     tls.resume = false;
     let near = Place::client_with(far.address, tls);
     for _ in 0..3 {

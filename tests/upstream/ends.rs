@@ -7,9 +7,9 @@ use adit::Config;
 use adit::config::Truncation;
 use rustls::ALL_VERSIONS;
 
-use crate::place::{self, Place, accepting, tls_backend, trusting};
 use crate::support::backend::reset;
 use crate::support::certificate::Certificate;
+use crate::support::place::{self, Place, accepting, tls_backend, trusting};
 
 fn certificate() -> (tempfile::TempDir, Certificate) {
     let folder = tempfile::tempdir().expect("a folder");

@@ -5,9 +5,9 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use crate::place::Place;
 use crate::support::certificate::Certificate;
 use crate::support::pattern;
+use crate::support::place::Place;
 use crate::support::tools::has;
 use crate::support::wait_for;
 
@@ -155,7 +155,7 @@ fn redis_that_speaks_tls() {
         println!("passed over: this machine's redis-server is built without TLS");
         return;
     }
-    let mut tls = crate::place::trusting(&certificate);
+    let mut tls = crate::support::place::trusting(&certificate);
     tls.identity = Some(adit::config::CertSource::new(
         &certificate.cert,
         &certificate.key,

@@ -1,5 +1,5 @@
 //! TLS towards backends: client mode, and TLS on both sides. One module per
-//! matter; [`place`] starts what they need.
+//! matter.
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -7,5 +7,4 @@ mod support;
 mod chain;
 mod ends;
 mod foreign;
-mod place;
 mod trust;

@@ -7,9 +7,9 @@ use adit::config::{CertSource, ClientTls, ServerVerify, TlsVersion};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ALL_VERSIONS, AlertDescription, Error};
 
-use crate::place::{self, Place, TlsStream, accepting, tls_backend, trusting};
 use crate::support::backend::Backend;
 use crate::support::certificate::Certificate;
+use crate::support::place::{self, Place, TlsStream, accepting, tls_backend, trusting};
 
 fn certificate() -> (tempfile::TempDir, Certificate) {
     let folder = tempfile::tempdir().expect("a folder");

@@ -66,6 +66,12 @@ pub fn peer_address(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
     Ok(SockRef::from(&fd).peer_addr()?.as_socket())
 }
 
+/// Our own end, with the address that the peer connected to. `None` on a Unix
+/// socket.
+pub fn local_address(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
+    Ok(SockRef::from(&fd).local_addr()?.as_socket())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,7 +17,7 @@ use rustls::{
 };
 
 use super::*;
-use crate::runtime;
+use crate::runtime::{self, Socket};
 use crate::tunnel::Scratch;
 
 type Version = &'static SupportedProtocolVersion;
@@ -160,7 +160,12 @@ fn between<T: Send + 'static>(
     });
     let executor = runtime::executor(None).expect("an executor");
     executor.run(async {
-        let end = TlsEnd::server(Socket::new(ours.into()), Arc::new(config), truncation);
+        let end = TlsEnd::server(
+            Link::new(Socket::new(ours.into())),
+            Vec::new(),
+            Arc::new(config),
+            truncation,
+        );
         server(Server {
             end: end.expect("a connection"),
             scratch: Scratch::new(limits::BUFFER_SIZE_MIN),

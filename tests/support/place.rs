@@ -12,44 +12,43 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersion};
 
-use crate::support::PATIENCE;
-use crate::support::backend::Backend;
-use crate::support::certificate::Certificate;
-use crate::support::wait_for;
+use super::backend::Backend;
+use super::certificate::Certificate;
+use super::{PATIENCE, wait_for};
 
 /// A server in this process. Dropping it ends it.
-pub(crate) struct Place {
-    pub(crate) address: SocketAddr,
+pub struct Place {
+    pub address: SocketAddr,
     handle: Handle,
     _running: Running,
 }
 
 impl Place {
     /// Plaintext in, TLS out to this backend, whose certificate is trusted.
-    pub(crate) fn client(backend: SocketAddr, trusted: &Certificate) -> Self {
+    pub fn client(backend: SocketAddr, trusted: &Certificate) -> Self {
         Self::client_with(backend, trusting(trusted))
     }
 
     /// Plaintext in, TLS out to this backend.
-    pub(crate) fn client_with(backend: SocketAddr, tls: ClientTls) -> Self {
-        Self::start(Config::client(anywhere(), tls, place(backend)))
+    pub fn client_with(backend: SocketAddr, tls: ClientTls) -> Self {
+        Self::start(Config::client(anywhere(), tls, at(backend)))
     }
 
     /// TLS in, plaintext out.
-    pub(crate) fn server(backend: SocketAddr, certificate: &Certificate) -> Self {
+    pub fn server(backend: SocketAddr, certificate: &Certificate) -> Self {
         let tls = ServerTls::new(&certificate.cert, &certificate.key);
-        Self::start(Config::single(anywhere(), tls, place(backend)))
+        Self::start(Config::single(anywhere(), tls, at(backend)))
     }
 
     /// TLS in, TLS out.
-    pub(crate) fn both(backend: SocketAddr, shown: &Certificate, trusted: &Certificate) -> Self {
+    pub fn both(backend: SocketAddr, shown: &Certificate, trusted: &Certificate) -> Self {
         let tls = ServerTls::new(&shown.cert, &shown.key);
-        let mut config = Config::single(anywhere(), tls, place(backend));
+        let mut config = Config::single(anywhere(), tls, at(backend));
         config.services[0].tls = Some(trusting(trusted));
         Self::start(config)
     }
 
-    pub(crate) fn start(mut config: Config) -> Self {
+    pub fn start(mut config: Config) -> Self {
         config.shards.count = Some(1.try_into().expect("not zero"));
         let server = Server::new(config).expect("a server");
         let address = server.listeners()[0].address.parse().expect("an address");
@@ -61,12 +60,12 @@ impl Place {
         }
     }
 
-    pub(crate) fn stats(&self) -> Stats {
+    pub fn stats(&self) -> Stats {
         self.handle.stats().expect("statistics")
     }
 
     /// Waits for the end of one tunnel, and gives its reason.
-    pub(crate) fn reason(&self) -> String {
+    pub fn reason(&self) -> String {
         let stats = wait_for("the end of a tunnel", || {
             let stats = self.stats();
             (!stats.total.closed.is_empty()).then_some(stats)
@@ -77,7 +76,7 @@ impl Place {
     }
 
     /// A plaintext client.
-    pub(crate) fn connect(&self) -> TcpStream {
+    pub fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).expect("a connection");
         stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
         stream.set_write_timeout(Some(PATIENCE)).expect("a timeout");
@@ -85,7 +84,7 @@ impl Place {
     }
 
     /// Sends these bytes and takes them back.
-    pub(crate) fn echo(&self, bytes: &[u8]) {
+    pub fn echo(&self, bytes: &[u8]) {
         let mut stream = self.connect();
         stream.write_all(bytes).expect("sent");
         let mut back = vec![0; bytes.len()];
@@ -95,7 +94,7 @@ impl Place {
 }
 
 /// Trust in this certificate, and it is for `localhost`.
-pub(crate) fn trusting(certificate: &Certificate) -> ClientTls {
+pub fn trusting(certificate: &Certificate) -> ClientTls {
     ClientTls {
         verify: ServerVerify::Ca(certificate.cert.clone()),
         server_name: Some("localhost".into()),
@@ -103,19 +102,21 @@ pub(crate) fn trusting(certificate: &Certificate) -> ClientTls {
     }
 }
 
-fn anywhere() -> adit::config::Address {
+/// A free port of this machine.
+pub fn anywhere() -> adit::config::Address {
     "127.0.0.1:0".parse().expect("an address")
 }
 
-fn place(address: SocketAddr) -> adit::config::Address {
+/// That address, as a configuration has it.
+pub fn at(address: SocketAddr) -> adit::config::Address {
     address.to_string().parse().expect("an address")
 }
 
 /// A TLS connection as its backend has it.
-pub(crate) type TlsStream = StreamOwned<ServerConnection, TcpStream>;
+pub type TlsStream = StreamOwned<ServerConnection, TcpStream>;
 
 /// What a TLS backend accepts with.
-pub(crate) fn accepting(
+pub fn accepting(
     certificate: &Certificate,
     versions: &[&'static SupportedProtocolVersion],
 ) -> ServerConfig {
@@ -133,7 +134,7 @@ pub(crate) fn accepting(
 }
 
 /// A backend that speaks TLS, and runs the script for each connection.
-pub(crate) fn tls_backend<T: Send + 'static>(
+pub fn tls_backend<T: Send + 'static>(
     config: ServerConfig,
     script: impl Fn(TlsStream) -> T + Send + Sync + 'static,
 ) -> Backend<T> {
@@ -145,7 +146,7 @@ pub(crate) fn tls_backend<T: Send + 'static>(
 }
 
 /// Sends back what it receives, to the end, and then says its own end.
-pub(crate) fn echo(mut stream: TlsStream) {
+pub fn echo(mut stream: TlsStream) {
     let mut buffer = [0; 16 * 1024];
     loop {
         match stream.read(&mut buffer) {

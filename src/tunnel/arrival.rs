@@ -1,0 +1,218 @@
+//! What comes before a tunnel's own first bytes: a header of the PROXY
+//! protocol, and the ClientHello of TLS that is passed through.
+
+use std::future::poll_fn;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::task::{Poll, ready};
+
+use rustls::server::Acceptor;
+
+use super::closing::Farewell;
+use super::end::{Link, Party};
+use super::facts::Facts;
+use super::parting::Parting;
+use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel, tls_cause};
+use crate::limits;
+use crate::proxy_protocol::{self, Parsed};
+use crate::runtime::Socket;
+use crate::sys::socket;
+use crate::timer::Tick;
+
+/// A connection that has come in.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    pub(super) socket: Socket,
+    pub(super) origin: Origin,
+    /// Read already, and the tunnel's to carry.
+    pub(super) early: Vec<u8>,
+}
+
+/// Who made a connection, and to whom.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Origin {
+    /// As the header of the PROXY protocol had it.
+    claimed: Option<(SocketAddr, SocketAddr)>,
+}
+
+impl Origin {
+    /// The client and the address that it connected to, for those who have to
+    /// know. `None` where a Unix socket has neither.
+    pub(super) fn ends(&self, socket: &Socket) -> Option<(SocketAddr, SocketAddr)> {
+        self.claimed.or_else(|| {
+            let source = socket::peer_address(socket.as_fd()).ok()??;
+            let destination = socket::local_address(socket.as_fd()).ok()??;
+            Some((source, destination))
+        })
+    }
+}
+
+/// What a ClientHello says that routes go by. rustls tells the name to none
+/// but those who read the ClientHello themselves.
+#[derive(Debug, Default)]
+pub(super) struct Hello {
+    name: Option<String>,
+    protocols: Vec<Vec<u8>>,
+}
+
+impl Hello {
+    /// What is known of a client that has said this, and that end of whose
+    /// connection is ours.
+    pub(super) fn facts<'a>(&'a self, client: &'a impl Party) -> Facts<'a> {
+        let facts = client.facts();
+        Facts {
+            name: self.name.as_deref(),
+            protocols: match &facts.tls {
+                Some(_) => facts.protocols,
+                None => self.protocols.iter().map(Vec::as_slice).collect(),
+            },
+            tls: facts.tls,
+        }
+    }
+}
+
+type Unheard = (Cause, Option<String>);
+
+impl Arrival {
+    pub(super) fn new(socket: Socket) -> Self {
+        Self {
+            socket,
+            origin: Origin::default(),
+            early: Vec::new(),
+        }
+    }
+
+    /// Refuses it. What is in `early` is sent, if anything is.
+    fn refused(self, (cause, detail): Unheard) -> Box<Parting> {
+        let side = match cause {
+            Cause::Drained => Side::Server,
+            _ => Side::Client,
+        };
+        let reason = CloseReason::new(Phase::Handshake, side, cause);
+        let mut link = Link::new(self.socket);
+        link.unsent.keep(&self.early);
+        Box::new(Parting::new((reason, detail)).client(link, Farewell::Linger))
+    }
+}
+
+impl Tunnel<'_> {
+    /// Reads the header of the PROXY protocol, if the connection comes from
+    /// somebody who has to send one.
+    pub(super) async fn hear_proxy(
+        &self,
+        mut arrival: Arrival,
+        due: Tick,
+    ) -> Result<Arrival, Box<Parting>> {
+        let from = match arrival.origin.ends(&arrival.socket) {
+            Some((source, _)) => source.ip(),
+            // Whoever may open a Unix socket is trusted.
+            None => std::net::Ipv4Addr::LOCALHOST.into(),
+        };
+        if !self.terms.proxy_from.iter().any(|net| net.contains(from)) {
+            return Ok(arrival);
+        }
+        loop {
+            let needed = match proxy_protocol::parse(&arrival.early) {
+                Ok(Parsed::Whole(header)) => {
+                    arrival.origin.claimed = header.command.addresses();
+                    let len = header.len;
+                    arrival.early.drain(..len);
+                    return Ok(arrival);
+                }
+                Ok(Parsed::Partial { needed }) => needed,
+                Err(error) => {
+                    arrival.early = Vec::new();
+                    let detail = Some(error.to_string());
+                    return Err(arrival.refused((Cause::BadProxyHeader, detail)));
+                }
+            };
+            // No more than that, so that nothing is read beyond the header.
+            if let Err(unheard) = self.read(&mut arrival, needed, due).await {
+                arrival.early = Vec::new();
+                return Err(arrival.refused(unheard));
+            }
+        }
+    }
+
+    /// Reads the ClientHello, and keeps its bytes to be passed on.
+    pub(super) async fn hear_hello(
+        &self,
+        mut arrival: Arrival,
+        due: Tick,
+    ) -> Result<(Arrival, Hello), Box<Parting>> {
+        let mut acceptor = Acceptor::default();
+        let mut fed = 0;
+        let unheard = loop {
+            while fed < arrival.early.len() {
+                // It reads from memory, and takes what it has room for.
+                match acceptor.read_tls(&mut &arrival.early[fed..]) {
+                    Ok(0) | Err(_) => break,
+                    Ok(n) => fed += n,
+                }
+            }
+            match acceptor.accept() {
+                Ok(Some(accepted)) => {
+                    let hello = accepted.client_hello();
+                    let hello = Hello {
+                        name: hello.server_name().map(str::to_owned),
+                        protocols: hello
+                            .alpn()
+                            .map(|names| names.map(<[u8]>::to_vec).collect())
+                            .unwrap_or_default(),
+                    };
+                    return Ok((arrival, hello));
+                }
+                Ok(None) if arrival.early.len() >= limits::HANDSHAKE_BYTES_MAX => {
+                    break (Cause::TlsError, Some("the ClientHello is too long".into()));
+                }
+                Ok(None) => {}
+                Err((error, mut alert)) => {
+                    let is_tls = matches!(arrival.early.as_slice(), [22, 3, ..] | [22]);
+                    arrival.early.clear();
+                    if !is_tls {
+                        break (Cause::NotTls, None);
+                    }
+                    // It writes to memory.
+                    let _ = alert.write_all(&mut arrival.early);
+                    return Err(arrival.refused((tls_cause(&error), Some(error.to_string()))));
+                }
+            }
+            if let Err(unheard) = self
+                .read(&mut arrival, limits::HANDSHAKE_BYTES_MAX, due)
+                .await
+            {
+                break unheard;
+            }
+        };
+        arrival.early = Vec::new();
+        Err(arrival.refused(unheard))
+    }
+
+    /// Reads some bytes, so that there are `most` at most.
+    async fn read(&self, arrival: &mut Arrival, most: usize, due: Tick) -> Result<(), Unheard> {
+        let Arrival { socket, early, .. } = arrival;
+        let read = poll_fn(|cx| {
+            let scratch = &mut *self.around.scratch.borrow_mut();
+            let room = most.saturating_sub(early.len()).min(scratch.plain.len());
+            let received = match socket.poll_recv(cx, &mut scratch.plain[..room]) {
+                Poll::Pending => {
+                    let stop = ready!(self.poll_stop(cx, due));
+                    return Poll::Ready(Err(match stop {
+                        Stop::Deadline => (Cause::Timeout, None),
+                        Stop::Cut => (Cause::Drained, None),
+                    }));
+                }
+                Poll::Ready(received) => received,
+            };
+            Poll::Ready(match received {
+                Ok(0) => Err((Cause::Eof, None)),
+                Ok(n) => {
+                    early.extend_from_slice(&scratch.plain[..n]);
+                    Ok(())
+                }
+                Err(error) => Err((Cause::Reset, Some(error.to_string()))),
+            })
+        });
+        read.await
+    }
+}

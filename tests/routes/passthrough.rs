@@ -1,0 +1,110 @@
+//! TLS that is passed through, unopened.
+
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::{ALL_VERSIONS, ClientConfig, ClientConnection, StreamOwned};
+
+use crate::support::backend::Backend;
+use crate::support::certificate::Certificate;
+use crate::support::client;
+use crate::support::pattern;
+use crate::support::place::{self, Place, accepting, tls_backend};
+use crate::support::wait_for;
+use crate::{by_name, certificate, config};
+
+fn tls(certificate: &Certificate) -> Backend<()> {
+    tls_backend(accepting(certificate, ALL_VERSIONS), place::echo)
+}
+
+fn place(backends: &[SocketAddr]) -> Place {
+    let mut config = config(None, backends);
+    config.listeners[0].passthrough = true;
+    config.listeners[0].routes = vec![by_name(&["localhost"], 1)];
+    Place::start(config)
+}
+
+fn connection(config: ClientConfig) -> ClientConnection {
+    let name = ServerName::try_from("localhost").expect("a name");
+    ClientConnection::new(Arc::new(config), name).expect("a connection")
+}
+
+/// The client verifies the certificate of the backend that its name leads to:
+/// nobody in between has opened the connection.
+#[test]
+fn the_backends_own_certificate_is_seen() {
+    let (_a, wrong) = certificate();
+    let (_b, right) = certificate();
+    let (default, named) = (tls(&wrong), tls(&right));
+    let place = place(&[default.address(), named.address()]);
+    for version in ALL_VERSIONS {
+        let tls = connection(client::config(&right, &[version]));
+        let mut stream = StreamOwned::new(tls, place.connect());
+        let sent = pattern::bytes(1_000_000);
+        let mut back = vec![0; sent.len()];
+        // Less than what fits in between, so that it need not be read yet.
+        for (sent, back) in sent.chunks(10_000).zip(back.chunks_mut(10_000)) {
+            stream.write_all(sent).expect("sent");
+            stream.read_exact(back).expect("an echo");
+        }
+        assert!(sent == back);
+        stream.conn.send_close_notify();
+        stream.flush().expect("sent");
+        assert_eq!(stream.read(&mut [0; 1]).expect("close_notify"), 0);
+    }
+    assert_eq!(place.stats().total.handshakes, 0);
+}
+
+/// A ClientHello of one byte at a time, in records of one byte each.
+#[test]
+fn a_hello_in_pieces_is_put_together() {
+    let (_b, right) = certificate();
+    let named = tls(&right);
+    let (_c, other) = certificate();
+    let default = tls(&other);
+    let place = place(&[default.address(), named.address()]);
+    let mut tls = connection(client::config(&right, ALL_VERSIONS));
+    let mut hello = Vec::new();
+    tls.write_tls(&mut hello).expect("a hello");
+    assert!(hello.len() > 1200, "no post-quantum key share");
+    let mut tcp = place.connect();
+    tcp.set_nodelay(true).expect("a socket");
+    for byte in &hello[5..] {
+        tcp.write_all(&[22, 3, 1, 0, 1]).expect("sent");
+        tcp.write_all(&[*byte]).expect("sent");
+    }
+    let mut stream = StreamOwned::new(tls, tcp);
+    stream.write_all(b"hello").expect("a handshake");
+    let mut back = [0; 5];
+    stream.read_exact(&mut back).expect("an echo");
+    assert_eq!(&back, b"hello");
+}
+
+#[test]
+fn what_is_no_tls_gets_nowhere() {
+    let (_b, right) = certificate();
+    let backend = tls(&right);
+    let place = place(&[backend.address(), backend.address()]);
+    let mut tcp = place.connect();
+    tcp.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("sent");
+    let mut answer = Vec::new();
+    tcp.read_to_end(&mut answer).expect("an orderly end");
+    drop(tcp);
+    assert_eq!(place.reason(), "handshake/client/not-tls");
+    // A hello that is cut short.
+    let mut tls = connection(client::config(&right, ALL_VERSIONS));
+    let mut hello = Vec::new();
+    tls.write_tls(&mut hello).expect("a hello");
+    let mut tcp = place.connect();
+    tcp.write_all(&hello[..hello.len() / 2]).expect("sent");
+    drop(tcp);
+    wait_for("its end", || {
+        let closed = place.stats().total.closed;
+        closed
+            .iter()
+            .any(|close| close.reason.to_string() == "handshake/client/eof")
+            .then_some(())
+    });
+}

@@ -1,0 +1,94 @@
+//! Routes by what TLS says.
+
+use std::io::Read as _;
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use adit::config::Route;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
+
+use crate::support::certificate::Certificate;
+use crate::support::client;
+use crate::support::place::Place;
+use crate::{by_name, certificate, config, named, server_tls};
+
+/// Says this name in the ClientHello, whatever name the certificate has.
+fn answer(place: &Place, config: ClientConfig, name: &str) -> String {
+    let name = ServerName::try_from(name.to_owned()).expect("a name");
+    let tls = ClientConnection::new(Arc::new(config), name).expect("a connection");
+    let mut stream = StreamOwned::new(tls, place.connect());
+    let mut answer = [0; 3];
+    stream.read_exact(&mut answer).expect("the backend's name");
+    let _: &TcpStream = &stream.sock;
+    String::from_utf8(answer.to_vec()).expect("text")
+}
+
+fn careless(certificate: &Certificate) -> ClientConfig {
+    let mut config = client::config(certificate, rustls::ALL_VERSIONS);
+    config
+        .dangerous()
+        .set_certificate_verifier(crate::support::client::anybody());
+    config
+}
+
+#[test]
+fn the_name_leads_to_its_service_and_any_other_to_the_default() {
+    let (_folder, certificate) = certificate();
+    let (first, second, third) = (named("one"), named("two"), named("tri"));
+    let backends = [first.address(), second.address(), third.address()];
+    let mut config = config(server_tls(&certificate), &backends);
+    config.listeners[0].routes = vec![
+        by_name(&["b.example", "B2.example"], 1),
+        by_name(&["*.example"], 2),
+    ];
+    let place = Place::start(config);
+    for (name, expected) in [
+        ("b.example", "two"),
+        ("b2.example", "two"),
+        ("c.example", "tri"),
+        ("d.c.example", "one"),
+        ("example", "one"),
+        ("127.0.0.1", "one"),
+    ] {
+        assert_eq!(
+            answer(&place, careless(&certificate), name),
+            expected,
+            "{name}"
+        );
+    }
+    // The second handshake resumes, and its name is heard all the same.
+    let shared = careless(&certificate);
+    for _ in 0..3 {
+        assert_eq!(answer(&place, shared.clone(), "b.example"), "two");
+    }
+    assert!(place.stats().total.handshakes_resumed >= 1);
+}
+
+#[test]
+fn what_was_agreed_on_leads_too() {
+    let (_folder, certificate) = certificate();
+    let (first, second) = (named("one"), named("two"));
+    let backends = [first.address(), second.address()];
+    let mut tls = server_tls(&certificate).expect("TLS");
+    tls.alpn = vec!["h2".into(), "http/1.1".into()];
+    let mut config = config(Some(tls), &backends);
+    config.listeners[0].routes = vec![Route {
+        sni: Vec::new(),
+        alpn: vec!["h2".into()],
+        client: Vec::new(),
+        service: 1,
+    }];
+    let place = Place::start(config);
+    let offering = |protocols: &[&str]| {
+        let mut config = careless(&certificate);
+        config.alpn_protocols = protocols.iter().map(|p| p.as_bytes().to_vec()).collect();
+        config
+    };
+    assert_eq!(
+        answer(&place, offering(&["http/1.1", "h2"]), "localhost"),
+        "two"
+    );
+    assert_eq!(answer(&place, offering(&["http/1.1"]), "localhost"), "one");
+    assert_eq!(answer(&place, offering(&[]), "localhost"), "one");
+}
