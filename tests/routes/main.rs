@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod foreign;
 mod passthrough;
 mod proxy_in;
 mod proxy_out;
