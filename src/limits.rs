@@ -233,6 +233,13 @@ pub const CERTIFICATE_EXPIRY_WARNING: Duration = Duration::from_secs(30 * 24 * 3
 /// bytes.
 pub const FILE_SIZE_MAX: u64 = 16 * 1024 * 1024;
 
+/// How often the files that a configuration names are looked at for changes, if
+/// it does not say.
+pub const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The least that may be configured for it.
+pub const WATCH_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
 /// How deep brackets may be nested in a configuration file.
 pub const CONFIG_DEPTH_MAX: usize = 32;
 
@@ -251,6 +258,25 @@ pub const NAME_MAX: usize = 128;
 
 /// The most session tickets that a handshake may be asked to send.
 pub const TICKETS_PER_HANDSHAKE_MAX: usize = 16;
+
+/// The shortest lifetime of a session ticket; it is stated in seconds.
+pub const TICKET_LIFETIME_MIN: Duration = Duration::from_secs(1);
+
+/// The most application protocols that may be listed.
+pub const ALPN_MAX: usize = 16;
+
+/// The longest name of an application protocol, in bytes (RFC 7301, section
+/// 3.1).
+pub const ALPN_NAME_MAX: usize = 255;
+
+/// The most files of revocation lists for one listener.
+pub const CRLS_MAX: usize = 256;
+
+/// The most subjects in one list of those that are let in.
+pub const SUBJECT_PATTERNS_MAX: usize = 4096;
+
+/// The longest of them, in bytes. The longest SPIFFE id fits.
+pub const SUBJECT_PATTERN_MAX: usize = 2048;
 
 /// Log lines that may wait for the writer; more are dropped and counted.
 pub const LOG_LINES_QUEUED_MAX: usize = 4096;

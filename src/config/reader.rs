@@ -17,7 +17,19 @@ use super::position::{Field, Kind, Node, Span, SyntaxError};
 use super::suggest::nearest;
 
 /// Structs that may be written as one value: that of the key named here.
-const SHORTHANDS: &[(&str, &str)] = &[("a backend", "address")];
+const SHORTHANDS: &[(&str, &str)] = &[
+    ("a backend", "address"),
+    ("a certificate", "cert"),
+    ("ticket_keys", "file"),
+];
+
+/// Enums of which one variant may go without its name, and how they are
+/// written.
+const NAMELESS: &[(&str, &str, &str)] = &[(
+    "tls of a listener",
+    "Server",
+    "tls, ( cert: …, … ), Client( … ), or Off",
+)];
 
 /// What to write for keys that must be there.
 const EXAMPLES: &[(&str, &str)] = &[
@@ -26,11 +38,12 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("tls", "tls: (cert: \"site.pem\", key: \"site.key\")"),
     ("cert", "cert: \"site.pem\""),
     ("backends", "backends: [\"127.0.0.1:8080\"]"),
+    ("file", "file: \"ticket.keys\""),
 ];
 
 /// Reads a value from its tree.
 pub(super) fn read<'de, T: de::Deserialize<'de>>(root: &'de Node<'de>) -> Result<T, SyntaxError> {
-    T::deserialize(Reader(root)).map_err(|fault| match fault.at(root) {
+    T::deserialize(Reader::new(root)).map_err(|fault| match fault.at(root) {
         Fault::At(error) => error,
         // Fault::at() leaves nothing else.
         other => SyntaxError {
@@ -117,13 +130,23 @@ pub(super) fn found(node: &Node<'_>) -> String {
 
 /// One value, as serde asks for it.
 #[derive(Clone, Copy)]
-struct Reader<'de>(&'de Node<'de>);
+struct Reader<'de> {
+    node: &'de Node<'de>,
+    /// The name before its bracket was read already: it is an enum's word.
+    named: bool,
+}
+
+impl<'de> Reader<'de> {
+    fn new(node: &'de Node<'de>) -> Self {
+        Self { node, named: false }
+    }
+}
 
 impl<'de> de::Deserializer<'de> for Reader<'de> {
     type Error = Fault;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let node = self.0;
+        let node = self.node;
         match &node.kind {
             Kind::Text => visitor.visit_string(scalar::<String>(node)?),
             // What is no i64 is a fraction or out of every bound.
@@ -138,12 +161,12 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match &self.0.kind {
-            Kind::Word if self.0.text == "None" => visitor.visit_none(),
+        match &self.node.kind {
+            Kind::Word if self.node.text == "None" => visitor.visit_none(),
             _ => {
-                let inner = self.0.inner();
+                let inner = self.node.inner();
                 visitor
-                    .visit_some(Reader(inner))
+                    .visit_some(Reader::new(inner))
                     .map_err(|fault| fault.at(inner))
             }
         }
@@ -158,14 +181,14 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        match &self.0.kind {
+        match &self.node.kind {
             Kind::List(items) => visitor.visit_seq(Items(items.iter())),
             _ => Err(Fault::Expected("a list, [ …, … ]".into())),
         }
     }
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Fault> {
-        let Kind::Map(entries) = &self.0.kind else {
+        let Kind::Map(entries) = &self.node.kind else {
             return Err(Fault::Expected("a map, { \"name\": value, … }".into()));
         };
         let mut names = HashSet::new();
@@ -192,13 +215,14 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
         keys: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        let node = self.0;
+        let node = self.node;
         let shorthand = SHORTHANDS
             .iter()
             .find(|(name, _)| *name == what)
             .map(|(_, key)| *key);
         let fields = match (&node.kind, shorthand) {
             (Kind::Struct(None, fields), _) => fields,
+            (Kind::Struct(Some(_), fields), _) if self.named => fields,
             (Kind::Struct(Some(name), _), _) => {
                 return Err(Fault::placed(
                     Span::new(node.span.start, node.span.start + name.len()),
@@ -230,23 +254,42 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        what: &'static str,
         words: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Fault> {
-        let node = self.0;
+        let node = self.node;
         let list = words.join(", ");
+        let nameless = NAMELESS.iter().find(|(name, ..)| *name == what);
+        let unknown = |word: &str| match nearest(word, words.iter().copied()) {
+            Some(meant) => format!("unknown word {}; did you mean {meant}?", clip(word)),
+            None => format!("unknown word {}; write one of {list}", clip(word)),
+        };
         match &node.kind {
-            Kind::Word if words.contains(&node.text) => {
-                visitor.visit_enum(BorrowedStrDeserializer::new(node.text))
+            Kind::Word if words.contains(&node.text) => visitor.visit_enum(Variant {
+                word: node.text,
+                content: None,
+            }),
+            Kind::Word => Err(Fault::Message(unknown(node.text))),
+            Kind::Struct(Some(word), _) if words.contains(word) => visitor.visit_enum(Variant {
+                word,
+                content: Some(Reader { node, named: true }),
+            }),
+            Kind::Tuple(Some(word), items) if words.contains(word) && items.len() == 1 => visitor
+                .visit_enum(Variant {
+                    word,
+                    content: Some(Reader::new(&items[0])),
+                }),
+            Kind::Struct(Some(word), _) | Kind::Tuple(Some(word), _) if !words.contains(word) => {
+                let span = Span::new(node.span.start, node.span.start + word.len());
+                Err(Fault::placed(span, unknown(word)))
             }
-            Kind::Word => Err(Fault::Message(
-                match nearest(node.text, words.iter().copied()) {
-                    Some(meant) => {
-                        format!("unknown word {}; did you mean {meant}?", clip(node.text))
-                    }
-                    None => format!("unknown word {}; write one of {list}", clip(node.text)),
-                },
+            Kind::Struct(None, _) if nameless.is_some() => visitor.visit_enum(Variant {
+                word: nameless.map_or("", |(_, word, _)| word),
+                content: Some(Reader::new(node)),
+            }),
+            _ if nameless.is_some() => Err(Fault::Expected(
+                nameless.map_or("", |(.., form)| form).to_owned(),
             )),
             Kind::Text => {
                 let text = node.text.trim_matches('"');
@@ -265,6 +308,64 @@ impl<'de> de::Deserializer<'de> for Reader<'de> {
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
         unit unit_struct tuple tuple_struct identifier ignored_any
+    }
+}
+
+/// A word, and what stands in the bracket behind it.
+struct Variant<'de> {
+    word: &'de str,
+    content: Option<Reader<'de>>,
+}
+
+impl<'de> de::EnumAccess<'de> for Variant<'de> {
+    type Error = Fault;
+    type Variant = Self;
+
+    fn variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<(S::Value, Self), Fault> {
+        let word = seed.deserialize(BorrowedStrDeserializer::<Fault>::new(self.word))?;
+        Ok((word, self))
+    }
+}
+
+impl<'de> de::VariantAccess<'de> for Variant<'de> {
+    type Error = Fault;
+
+    fn unit_variant(self) -> Result<(), Fault> {
+        match self.content {
+            None => Ok(()),
+            Some(_) => Err(Fault::Message(format!(
+                "the word {0} has no brackets; write {0}",
+                self.word
+            ))),
+        }
+    }
+
+    fn newtype_variant_seed<S: DeserializeSeed<'de>>(self, seed: S) -> Result<S::Value, Fault> {
+        match self.content {
+            Some(reader) => seed
+                .deserialize(reader)
+                .map_err(|fault| fault.at(reader.node)),
+            None => Err(Fault::Message(format!(
+                "the word {0} has brackets; write {0}( … )",
+                self.word
+            ))),
+        }
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Fault> {
+        Err(Fault::Message(
+            "this word takes one value in brackets".into(),
+        ))
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        _: &'static [&'static str],
+        _: V,
+    ) -> Result<V::Value, Fault> {
+        Err(Fault::Message(
+            "this word takes one value in brackets".into(),
+        ))
     }
 }
 
@@ -415,6 +516,6 @@ fn taken<'de, T: DeserializeSeed<'de>>(
 
 /// Reads a value; what is wrong with it is placed at it.
 fn value<'de, T: DeserializeSeed<'de>>(node: &'de Node<'de>, seed: T) -> Result<T::Value, Fault> {
-    seed.deserialize(Reader(node))
+    seed.deserialize(Reader::new(node))
         .map_err(|fault| fault.at(node))
 }

@@ -103,7 +103,7 @@ macro_rules! scalar {
         $(#[$doc])*
         #[derive(Debug, Deserialize)]
         #[serde(try_from = "Scalar")]
-        pub(super) struct $name(pub(super) $inner);
+        pub(in crate::config) struct $name(pub(in crate::config) $inner);
 
         impl TryFrom<Scalar> for $name {
             type Error = String;
@@ -114,6 +114,14 @@ macro_rules! scalar {
         }
     };
 }
+
+// Behind the macro, which it uses.
+mod tls;
+
+pub(super) use tls::{
+    AlpnName, Authorities, CipherName, GroupName, PresetName, ServerNameText, Switch,
+    TicketLifetime, VersionName,
+};
 
 scalar! {
     /// A time that must end: neither zero nor none.
@@ -144,6 +152,24 @@ scalar! {
     Grace(Duration) = |scalar| match scalar {
         Scalar::Word(_) => Err("this time cannot be without a limit; write a duration such as \"30s\", or \"0s\" to cut at once".into()),
         scalar => duration(scalar),
+    }
+}
+
+scalar! {
+    /// How often files are looked at; none is never.
+    WatchInterval(Option<Duration>) = |scalar| match scalar {
+        Scalar::Word(word) if word == "Off" => Ok(None),
+        Scalar::Word(word) => Err(format!(
+            "unknown word {}; write Off, or a duration such as \"2s\"",
+            clip(&word)
+        )),
+        scalar => match duration(scalar)? {
+            time if time < limits::WATCH_INTERVAL_MIN => Err(format!(
+                "this is too often; write at least \"{}\", or Off",
+                humantime::format_duration(limits::WATCH_INTERVAL_MIN)
+            )),
+            time => Ok(Some(time)),
+        },
     }
 }
 

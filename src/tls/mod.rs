@@ -3,11 +3,13 @@
 
 mod client;
 mod identity;
+mod names;
 mod policy;
 mod ticket;
 
 pub(crate) use client::{ClientParts, client_config};
 pub use identity::{CertificateInfo, Identity};
+pub use names::{group_name, group_named, suite_name, suite_named, version_name};
 pub use policy::{cipher_suites, groups, version_of};
 pub(crate) use ticket::TicketKeys;
 

@@ -1,0 +1,224 @@
+//! What was typed.
+//!
+//! These types mirror the file, key for key; serde derives their reading. Each
+//! `rename` is how messages speak of the thing. Each has a `meant`, which checks
+//! what no single value shows (names that refer to each other, addresses that
+//! conflict, keys that need one another) and gives the types of
+//! [`config`](super).
+
+mod client_tls;
+mod listener;
+mod log;
+mod policy;
+mod server_tls;
+mod service;
+
+use std::fs::File;
+use std::io::Read;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use ron::extensions::Extensions;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::error::clip;
+use super::position::{Kind, Node, Place, Span, SyntaxError};
+use super::reader::{read, sentence};
+use super::scan::scan;
+use super::units::{AdminSocket, BufferSize, CpuList, ShardCount, WatchInterval};
+use super::{Admin, Config, ConfigError, Log, Shards, Timeouts, Truncation};
+use crate::limits;
+use listener::{FileListener, listeners};
+use log::{FileLog, FileTimeouts};
+use service::FileServices;
+
+/// The longest path of a Unix socket, in bytes: `sun_path` holds 108 with its
+/// terminating zero (unix(7)).
+const SOCKET_PATH_MAX: usize = 107;
+
+impl Config {
+    /// Reads a configuration file. Relative paths in it are relative to its
+    /// directory. It may be up to [`limits::FILE_SIZE_MAX`] bytes long.
+    pub fn from_file(path: &Path) -> Result<Self, ConfigError> {
+        let mut bytes = Vec::new();
+        File::open(path)
+            .and_then(|file| file.take(limits::FILE_SIZE_MAX + 1).read_to_end(&mut bytes))
+            .map_err(|error| ConfigError::unreadable(path, error))?;
+        if bytes.len() as u64 > limits::FILE_SIZE_MAX {
+            return Err(ConfigError::too_large(path));
+        }
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|error| ConfigError::not_utf8(path, &bytes, error))?;
+        from_text(text, path)
+    }
+
+    /// Reads a configuration from memory. `name` is the file name in errors;
+    /// relative paths are relative to its directory.
+    pub fn from_ron(text: &str, name: &str) -> Result<Self, ConfigError> {
+        if text.len() as u64 > limits::FILE_SIZE_MAX {
+            return Err(ConfigError::too_large(Path::new(name)));
+        }
+        from_text(text, Path::new(name))
+    }
+}
+
+fn from_text(text: &str, file: &Path) -> Result<Config, ConfigError> {
+    // Some editors begin a file with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let base = file.parent().unwrap_or(Path::new(""));
+    parse(text, base).map_err(|error| ConfigError::at(file, text, error.span, &error.message))
+}
+
+fn parse(text: &str, base: &Path) -> Result<Config, SyntaxError> {
+    let root = scan(text)?;
+    check_ron(text, &root)?;
+    read::<FileConfig>(&root)?.meant(&root, base)
+}
+
+/// The scan is tolerant: whether the text is RON in every detail is for the
+/// `ron` crate to say.
+fn check_ron(text: &str, root: &Node<'_>) -> Result<(), SyntaxError> {
+    let options = ron::Options::default()
+        .with_default_extension(Extensions::IMPLICIT_SOME)
+        .with_recursion_limit(4 * limits::CONFIG_DEPTH_MAX);
+    options
+        .from_str::<IgnoredAny>(text)
+        .map(drop)
+        .map_err(|error| {
+            let place = Place {
+                line: error.span.start.line,
+                column: error.span.start.col,
+            };
+            let node = root.innermost(place.offset(text));
+            SyntaxError {
+                span: if node.text.contains('\n') {
+                    node.span.head()
+                } else {
+                    node.span
+                },
+                message: match node.kind {
+                    Kind::Number => {
+                        format!("`{}` is no number; write one, such as 4", clip(node.text))
+                    }
+                    _ => format!("this is no RON: {}", sentence(&error.code)),
+                },
+            }
+        })
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename = "the configuration", deny_unknown_fields)]
+struct FileConfig {
+    listeners: Vec<FileListener>,
+    services: Option<FileServices>,
+    shards: Option<ShardCount>,
+    cpus: Option<CpuList>,
+    buffer_size: Option<BufferSize>,
+    timeouts: Option<FileTimeouts>,
+    truncation: Option<Truncation>,
+    log: Option<FileLog>,
+    admin: Option<AdminSocket>,
+    watch: Option<WatchInterval>,
+}
+
+impl FileConfig {
+    /// What it means. `root` is the tree that it was read from, for places.
+    fn meant(self, root: &Node<'_>, base: &Path) -> Result<Config, SyntaxError> {
+        let mut services = self
+            .services
+            .map_or(Ok(Vec::new()), |services| services.meant(root, base))?;
+        check_count(
+            self.listeners.len(),
+            limits::LISTENERS_MAX,
+            "listeners",
+            root.field("listeners"),
+        )?;
+        if self.listeners.is_empty() {
+            return Err(refuse(
+                root.field("listeners"),
+                "there is no listener; write one, such as (address: \"*:443\", tls: (cert: \"site.pem\"), backend: \"127.0.0.1:8080\")",
+            ));
+        }
+        let listeners = listeners(self.listeners, &mut services, root, base)?;
+        Ok(Config {
+            listeners,
+            services,
+            shards: Shards {
+                count: self
+                    .shards
+                    .and_then(|count| count.0)
+                    .and_then(NonZeroUsize::new),
+                cpus: self.cpus.map(|cpus| cpus.0),
+            },
+            buffer_size: self
+                .buffer_size
+                .map_or(limits::BUFFER_SIZE_DEFAULT, |size| size.0),
+            timeouts: self
+                .timeouts
+                .map_or_else(Timeouts::default, FileTimeouts::meant),
+            truncation: self.truncation.unwrap_or_default(),
+            log: match self.log {
+                Some(log) => log.meant(root, base)?,
+                None => Log::default(),
+            },
+            admin: match self.admin {
+                None | Some(AdminSocket::Auto) => Admin::Auto,
+                Some(AdminSocket::Off) => Admin::Off,
+                Some(AdminSocket::Path(path)) => {
+                    Admin::Path(socket(base, &path, root.field("admin"))?)
+                }
+            },
+            watch: self
+                .watch
+                .map_or(Some(limits::WATCH_INTERVAL), |interval| interval.0),
+        })
+    }
+}
+
+fn check_count(
+    count: usize,
+    max: usize,
+    what: &str,
+    node: Option<&Node<'_>>,
+) -> Result<(), SyntaxError> {
+    if count > max {
+        let span = node.and_then(|node| node.item(max));
+        return Err(refuse(
+            span,
+            &format!("these are {count} {what}; write at most {max}"),
+        ));
+    }
+    Ok(())
+}
+
+/// A fault of that key, or of the whole where it is not there.
+fn refuse_key(node: Option<&Node<'_>>, key: &str, message: String) -> SyntaxError {
+    let span = node
+        .and_then(|node| node.key(key))
+        .or(node.map(|node| node.span.head()))
+        .unwrap_or(Span::new(0, 0));
+    SyntaxError { span, message }
+}
+
+fn refuse(node: Option<&Node<'_>>, message: &str) -> SyntaxError {
+    SyntaxError {
+        span: node.map_or(Span::new(0, 0), |node| node.span),
+        message: message.to_owned(),
+    }
+}
+
+/// A Unix socket's path, made whole.
+fn socket(base: &Path, path: &Path, node: Option<&Node<'_>>) -> Result<PathBuf, SyntaxError> {
+    let path = base.join(path);
+    let length = path.as_os_str().len();
+    if length > SOCKET_PATH_MAX {
+        return Err(refuse(
+            node,
+            &format!(
+                "this socket's path is {length} bytes long with its directory; write one of at most {SOCKET_PATH_MAX}"
+            ),
+        ));
+    }
+    Ok(path)
+}
