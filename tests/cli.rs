@@ -310,6 +310,9 @@ fn stats_shows_what_the_socket_gives() {
         "*:443 → app:80",
         "2,000",
         "50 %",
+        "handshakes with backends  10, 70 % resumed",
+        "TLSv1.3",
+        "x25519",
         "relay/client/eof",
         "shard 3 did not answer",
     ] {
@@ -324,6 +327,9 @@ fn totals(scale: u64) -> serde_json::Value {
     serde_json::json!({
         "accepted": 1000 * scale, "tunnels_open": scale, "handshakes_in_progress": 0,
         "handshakes": 900 * scale, "handshakes_resumed": 450 * scale, "bytes_up": 5, "bytes_down": 6,
+        "backend_handshakes": 10, "backend_handshakes_resumed": 7,
+        "negotiated": {"versions": [{"name": "TLSv1.3", "count": 900}], "ciphers": [],
+            "groups": [{"name": "x25519", "count": 450}]},
         "accept_pauses": 0, "panics": 0,
         "closed": [{"phase": "relay", "side": "client", "cause": "eof", "count": 9}],
     })

@@ -11,6 +11,7 @@
 //! the two peers of its end, which `close` gives a name.
 
 mod carrying;
+mod cause;
 mod close;
 mod closing;
 mod conversation;
@@ -125,15 +126,5 @@ impl Tunnel<'_> {
         }
         self.alarm.set(cx, due);
         Poll::Pending
-    }
-}
-
-fn tls_cause(error: &rustls::Error) -> Cause {
-    match error {
-        rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol => {
-            Cause::NoOverlap
-        }
-        rustls::Error::AlertReceived(_) => Cause::Alert,
-        _ => Cause::TlsError,
     }
 }

@@ -21,6 +21,7 @@ use super::relay::{End, Pulled};
 use super::scratch::Wire;
 use crate::config::Truncation;
 use crate::limits;
+use crate::metrics::Negotiated;
 use crate::runtime::Socket;
 use crate::tls;
 
@@ -62,7 +63,7 @@ enum Next {
 /// What the peer is known as once its handshake is done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Session {
-    pub(crate) resumed: bool,
+    pub(crate) negotiated: Negotiated,
 }
 
 /// Why a handshake did not come about.
@@ -239,8 +240,15 @@ impl<C: Conversation> TlsEnd<C> {
     }
 
     fn session(&self) -> Session {
+        let suite = self.tls.negotiated_cipher_suite();
+        let group = self.tls.negotiated_key_exchange_group();
         Session {
-            resumed: self.tls.handshake_kind() == Some(HandshakeKind::Resumed),
+            negotiated: Negotiated {
+                version: self.tls.protocol_version(),
+                suite: suite.map(|suite| suite.suite()),
+                group: group.map(|group| group.name()),
+                resumed: self.tls.handshake_kind() == Some(HandshakeKind::Resumed),
+            },
         }
     }
 
