@@ -80,6 +80,10 @@ fn what_does_not_go_together_is_refused() {
         ("--backend", "b:1"),
         ("--cert", "c"),
         ("--key", "k"),
+        ("--ca", "a"),
+        ("--server-name", "n"),
+        ("--alpn", "h2"),
+        ("--key-log", "l"),
     ] {
         assert_usage(
             &["--config", "x.ron", flag, value],
@@ -91,6 +95,69 @@ fn what_does_not_go_together_is_refused() {
         &["cannot be used with"],
     );
     assert_usage(&["--syslog", "stats"], &["stats"]);
+}
+
+#[test]
+fn a_client_and_a_server_each_have_their_flags() {
+    let server = ["-l", "*:1", "-b", "b:1", "--cert", "c"];
+    let with = |more: &[&'static str]| [&server[..], more].concat();
+    assert_usage(
+        &["--config", "x.ron", "--client"],
+        &["--client cannot be used with --config"],
+    );
+    assert_usage(&with(&["--ca", "a"]), &["--ca", "goes with --client"]);
+    assert_usage(
+        &with(&["--server-name", "n"]),
+        &["--server-name", "goes with --client"],
+    );
+    assert_usage(
+        &with(&["--cert", "d", "--key", "k"]),
+        &["--key", "one --cert", "into each certificate's file"],
+    );
+    assert_usage(
+        &["-l", "*:1", "-b", "b:1", "--cert", "/", "--key", "k"],
+        &["--key", "directory"],
+    );
+    assert_usage(
+        &["--client"],
+        &["--client needs", "--listen ADDR", "--backend ADDR"],
+    );
+    assert_usage(
+        &["--client", "-l", "*:1"],
+        &["--client needs --backend ADDR"],
+    );
+    let client = ["--client", "-l", "*:1", "-b", "b:1"];
+    let with = |more: &[&'static str]| [&client[..], more].concat();
+    assert_usage(&with(&["--key", "k"]), &["--key needs --cert"]);
+    assert_usage(
+        &with(&["--cert", "a", "--cert", "b"]),
+        &["--client shows one certificate"],
+    );
+    assert_usage(&with(&["--cert", "/"]), &["directory"]);
+    assert_usage(
+        &["--client", "-l", "*:1", "-b", "unix:/s"],
+        &["--server-name NAME"],
+    );
+    assert_usage(&with(&["--server-name", "a:1"]), &["without a port"]);
+    assert_usage(&with(&["--alpn", "h2,,x"]), &["h2,http/1.1"]);
+    assert_usage(&with(&["--alpn", "h2,h2"]), &["h2 is named twice"]);
+    // The tester's environment is not the program's.
+    assert_usage(&with(&["--key-log"]), &["SSLKEYLOGFILE", "--key-log FILE"]);
+}
+
+#[test]
+fn check_takes_the_flags_of_a_client() {
+    let run = adit(&[
+        "check",
+        "--client",
+        "-l",
+        "127.0.0.1:1",
+        "-b",
+        "app.example.org:443",
+        "--ca",
+        "/nonexistent/ca.pem",
+    ]);
+    assert!(run.out.contains("app.example.org:443"), "{}", run.err);
 }
 
 #[test]
@@ -172,6 +239,12 @@ fn help_and_version_end_well() {
         "--backend",
         "--cert",
         "--key",
+        "--client",
+        "--ca",
+        "--server-name",
+        "--alpn",
+        "--key-log",
+        "SSLKEYLOGFILE",
         "--shards",
         "--cpus",
         "--log-level",
@@ -310,6 +383,9 @@ fn stats_shows_what_the_socket_gives() {
         "*:443 → app:80",
         "2,000",
         "50 %",
+        "handshakes with backends  10, 70 % resumed",
+        "TLSv1.3",
+        "x25519",
         "relay/client/eof",
         "shard 3 did not answer",
     ] {
@@ -324,6 +400,9 @@ fn totals(scale: u64) -> serde_json::Value {
     serde_json::json!({
         "accepted": 1000 * scale, "tunnels_open": scale, "handshakes_in_progress": 0,
         "handshakes": 900 * scale, "handshakes_resumed": 450 * scale, "bytes_up": 5, "bytes_down": 6,
+        "backend_handshakes": 10, "backend_handshakes_resumed": 7,
+        "negotiated": {"versions": [{"name": "TLSv1.3", "count": 900}], "ciphers": [],
+            "groups": [{"name": "x25519", "count": 450}]},
         "accept_pauses": 0, "panics": 0,
         "closed": [{"phase": "relay", "side": "client", "cause": "eof", "count": 9}],
     })

@@ -10,6 +10,7 @@ use adit::config::{Address, parse_cpu_list};
 use adit::limits;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use log::LevelFilter;
+use rustls::pki_types::ServerName;
 
 use super::Exit;
 use super::bench::BenchArgs;
@@ -23,7 +24,8 @@ static AFTER_HELP: LazyLock<String> = LazyLock::new(|| {
     let mut text = format!(
         "{DEMONSTRATION}\n\nThe options from --shards to --drain-timeout win over the \
          configuration file.\n\nWithout a configuration file:\n  \
-         adit --listen '*:443' --backend 127.0.0.1:8080 --cert site.pem --key site.key\n\n\
+         adit --listen '*:443' --backend 127.0.0.1:8080 --cert site.pem --key site.key\n  \
+         adit --client --listen 127.0.0.1:8080 --backend example.org:443\n\n\
          Exit codes:\n"
     );
     for exit in Exit::ALL {
@@ -89,18 +91,46 @@ pub(crate) struct SourceArgs {
     /// Read the configuration from this file
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
-    /// Accept TLS here: HOST:PORT, [v6]:PORT, *:PORT or unix:/path
+    /// Accept TLS here, or plaintext with --client: HOST:PORT, [v6]:PORT, *:PORT or unix:/path
     #[arg(short, long, value_name = "ADDR")]
     pub(crate) listen: Option<Address>,
-    /// Carry the plaintext there: HOST:PORT, [v6]:PORT or unix:/path
+    /// Carry the bytes there, in plaintext, or in TLS with --client: HOST:PORT, [v6]:PORT or
+    /// unix:/path
     #[arg(short, long, value_name = "ADDR")]
     pub(crate) backend: Option<Address>,
-    /// The certificate chain in PEM, leaf first
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) cert: Option<PathBuf>,
+    /// The certificate chain in PEM, leaf first; or a directory of such files. It can be given
+    /// several times: clients get the one that is for the name they ask for. With --client, the
+    /// certificate that is shown to the backend
+    #[arg(long, value_name = "FILE|DIR", value_hint = ValueHint::AnyPath)]
+    pub(crate) cert: Vec<PathBuf>,
     /// The private key in PEM; may be left out if it is in the --cert file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) key: Option<PathBuf>,
+    /// The other way round: accept plaintext, and speak TLS to the backend
+    #[arg(long)]
+    pub(crate) client: bool,
+    /// With --client: the authorities that the backend is verified by, in PEM [default: those that
+    /// the system trusts]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) ca: Option<PathBuf>,
+    /// With --client: the name that the backend's certificate must be for [default: the host of
+    /// --backend]
+    #[arg(long, value_name = "NAME", value_parser = parse_server_name)]
+    pub(crate) server_name: Option<String>,
+    /// Application protocols, the most wanted first, such as h2,http/1.1 [default: none]
+    #[arg(long, value_name = "LIST", value_parser = parse_alpn)]
+    pub(crate) alpn: Option<AlpnArg>,
+    /// Append the secrets of every session to this file, for debugging: whoever reads it can read
+    /// all traffic. Without a value, the file that SSLKEYLOGFILE names
+    #[arg(
+        long,
+        value_name = "FILE",
+        num_args = 0..=1,
+        default_missing_value = "",
+        value_parser = parse_key_log,
+        value_hint = ValueHint::FilePath
+    )]
+    pub(crate) key_log: Option<KeyLogArg>,
 }
 
 /// What wins over the configuration file.
@@ -185,6 +215,16 @@ pub(crate) enum AdminArg {
     Path(PathBuf),
 }
 
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct AlpnArg(pub(crate) Vec<String>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum KeyLogArg {
+    /// The file that SSLKEYLOGFILE names.
+    Environment,
+    File(PathBuf),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum LevelArg {
     Off,
@@ -238,6 +278,36 @@ fn parse_admin(text: &str) -> Result<AdminArg, String> {
         "" => Err("write a path, auto, or off".into()),
         path => Ok(AdminArg::Path(path.into())),
     }
+}
+
+fn parse_server_name(text: &str) -> Result<String, String> {
+    match ServerName::try_from(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("write a DNS name or an IP address, without a port".into()),
+    }
+}
+
+fn parse_alpn(text: &str) -> Result<AlpnArg, String> {
+    let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+    if names.len() > limits::ALPN_MAX {
+        return Err(format!("write at most {} protocols", limits::ALPN_MAX));
+    }
+    for (index, name) in names.iter().enumerate() {
+        if !(1..=limits::ALPN_NAME_MAX).contains(&name.len()) {
+            return Err("write protocols with commas between them, such as h2,http/1.1".into());
+        }
+        if names[..index].contains(name) {
+            return Err(format!("{name} is named twice; write it once"));
+        }
+    }
+    Ok(AlpnArg(names))
+}
+
+fn parse_key_log(text: &str) -> Result<KeyLogArg, String> {
+    Ok(match text {
+        "" => KeyLogArg::Environment,
+        path => KeyLogArg::File(path.into()),
+    })
 }
 
 fn parse_drain(text: &str) -> Result<Duration, String> {

@@ -77,6 +77,11 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "Where admin sockets are made and looked for.",
     ),
     (
+        "SSLKEYLOGFILE",
+        "The file that session secrets are appended to, if --key-log is given without a value; \
+         without --key-log it is not looked at.",
+    ),
+    (
         "XDG_STATE_HOME, HOME",
         "Where the demonstration keeps its certificate.",
     ),
@@ -87,6 +92,14 @@ const EXAMPLES: &[(&str, &str)] = &[
     (
         "One port to one backend, on every CPU:",
         "adit --listen '*:443' --backend 127.0.0.1:8080 --cert site.pem --key site.key",
+    ),
+    (
+        "Every certificate of a directory, chosen by the name that clients ask for:",
+        "adit --listen '*:443' --backend 127.0.0.1:8080 --cert /etc/adit/certs/",
+    ),
+    (
+        "The other way round, plaintext in and TLS out:",
+        "adit --client --listen 127.0.0.1:6379 --backend redis.example.org:6380 --ca ca.pem",
     ),
     (
         "Check a configuration, then serve it:",

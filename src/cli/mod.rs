@@ -14,6 +14,7 @@ mod human;
 mod output;
 mod plan;
 mod run;
+mod source;
 mod stats;
 
 use std::ffi::OsString;

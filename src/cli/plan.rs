@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use adit::Config;
-use adit::config::{Address, Admin, Host, LogSink, ServerTls, SyslogLevel, SyslogSink};
+use adit::config::{Admin, LogSink, SyslogLevel, SyslogSink};
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 use log::LevelFilter;
@@ -16,6 +16,7 @@ use super::args::{
 };
 use super::bench::BenchPlan;
 use super::exit::Failure;
+use super::source::Source;
 
 /// One thing to do.
 #[derive(Debug)]
@@ -35,17 +36,6 @@ pub(crate) enum Plan {
 pub(crate) struct RunPlan {
     pub(crate) source: Source,
     pub(crate) overrides: Overrides,
-}
-
-/// Where a configuration comes from.
-#[derive(Clone, Debug)]
-pub(crate) enum Source {
-    File(PathBuf),
-    Flags {
-        listen: Address,
-        backend: Address,
-        tls: ServerTls,
-    },
 }
 
 /// What wins over the source.
@@ -127,93 +117,19 @@ impl RunPlan {
             Source::File(path) => {
                 Config::from_file(path).map_err(|error| Failure::usage(error.to_string()))?
             }
-            Source::Flags {
+            Source::Server {
                 listen,
                 backend,
                 tls,
             } => Config::single(listen.clone(), tls.clone(), backend.clone()),
+            Source::Client {
+                listen,
+                backend,
+                tls,
+            } => Config::client(listen.clone(), tls.clone(), backend.clone()),
         };
         self.overrides.apply(&mut config);
         Ok(config)
-    }
-}
-
-impl Source {
-    fn new(args: SourceArgs) -> Result<Self, (ErrorKind, String)> {
-        let conflict = |message: String| Err((ErrorKind::ArgumentConflict, message));
-        let missing = |message: String| Err((ErrorKind::MissingRequiredArgument, message));
-
-        if let Some(file) = args.config {
-            let others = [
-                ("--listen", args.listen.is_some()),
-                ("--backend", args.backend.is_some()),
-                ("--cert", args.cert.is_some()),
-                ("--key", args.key.is_some()),
-            ];
-            return match others.iter().find(|(_, given)| *given) {
-                Some((flag, _)) => conflict(format!(
-                    "{flag} cannot be used with --config: listeners, backends and certificates \
-                     come from {}; change it there, or leave --config out",
-                    file.display()
-                )),
-                None => Ok(Self::File(file)),
-            };
-        }
-        match (args.listen, args.backend, args.cert) {
-            (Some(listen), Some(backend), Some(cert)) => {
-                if matches!(backend, Address::Tcp { host: Host::Any, .. }) {
-                    return conflict(format!(
-                        "--backend {backend}: * is no place to connect to; write a host, \
-                         such as 127.0.0.1"
-                    ));
-                }
-                if matches!(backend, Address::Tcp { port: 0, .. }) {
-                    return conflict(format!("--backend {backend}: nothing listens on port 0"));
-                }
-                let key = args.key.unwrap_or_else(|| cert.clone());
-                Ok(Self::Flags {
-                    listen,
-                    backend,
-                    tls: ServerTls::new(cert, key),
-                })
-            }
-            (None, None, None) if args.key.is_none() => missing(
-                "nothing to serve: give --config FILE, or --listen ADDR --backend ADDR --cert FILE \
-                 [--key FILE]; adit without arguments runs a demonstration"
-                    .into(),
-            ),
-            (listen, backend, cert) => {
-                let given = match (&listen, &backend, &cert) {
-                    (Some(_), _, _) => "--listen",
-                    (_, Some(_), _) => "--backend",
-                    (_, _, Some(_)) => "--cert",
-                    _ => "--key",
-                };
-                let needed: Vec<&str> = [
-                    ("--listen ADDR, where clients come in", listen.is_none()),
-                    ("--backend ADDR, where the plaintext goes", backend.is_none()),
-                    (
-                        "--cert FILE, the certificate chain in PEM (and --key FILE if its key \
-                         is in another file)",
-                        cert.is_none(),
-                    ),
-                ]
-                .into_iter()
-                .filter_map(|(flag, missing)| missing.then_some(flag))
-                .collect();
-                missing(format!("{given} needs {}", needed.join("; and ")))
-            }
-        }
-    }
-}
-
-impl SourceArgs {
-    fn is_empty(&self) -> bool {
-        self.config.is_none()
-            && self.listen.is_none()
-            && self.backend.is_none()
-            && self.cert.is_none()
-            && self.key.is_none()
     }
 }
 
@@ -303,6 +219,7 @@ fn usage(kind: ErrorKind, message: &str) -> clap::Error {
 
 #[cfg(test)]
 mod tests {
+    use adit::config::{ClientTls, ServerTls, ServerVerify};
     use clap::Parser as _;
 
     use super::*;
@@ -347,6 +264,40 @@ mod tests {
             .tls
             .clone();
         assert_eq!(apart, Some(ServerTls::new("c.pem", "k.pem")));
+    }
+
+    #[test]
+    fn certificates_may_be_many() {
+        let many = config(&format!(
+            "{FLAGS} --cert dir/ --alpn h2,http/1.1 --key-log k.log"
+        ));
+        let tls = many.listeners[0].tls.as_ref().expect("TLS");
+        let certs: Vec<_> = tls.certs.iter().map(|source| &source.cert).collect();
+        assert_eq!(certs, [&PathBuf::from("c.pem"), &PathBuf::from("dir/")]);
+        assert_eq!(tls.alpn, ["h2", "http/1.1"]);
+        assert_eq!(tls.key_log, Some("k.log".into()));
+    }
+
+    #[test]
+    fn a_client_speaks_tls_to_the_backend() {
+        let bare = config("--client -l 127.0.0.1:80 -b b:443");
+        assert_eq!(bare.listeners[0].tls, None);
+        assert_eq!(bare.services[0].tls, Some(ClientTls::default()));
+        let full = config(
+            "run --client -l 127.0.0.1:80 -b 192.0.2.1:443 --ca ca.pem --server-name b.example \
+             --cert c.pem --key k.pem --alpn imap --key-log=k.log",
+        );
+        assert_eq!(
+            full.services[0].tls,
+            Some(ClientTls {
+                verify: ServerVerify::Ca("ca.pem".into()),
+                server_name: Some("b.example".into()),
+                identity: Some(adit::config::CertSource::new("c.pem", "k.pem")),
+                alpn: vec!["imap".into()],
+                key_log: Some("k.log".into()),
+                ..ClientTls::default()
+            })
+        );
     }
 
     #[test]

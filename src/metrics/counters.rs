@@ -2,7 +2,8 @@
 
 use std::cell::Cell;
 
-use super::{CloseCount, Totals};
+use super::negotiated::Handshakes;
+use super::{CloseCount, Negotiated, Totals};
 use crate::tunnel::{Cause, CloseReason};
 
 /// A number that only its shard touches.
@@ -46,10 +47,8 @@ pub(crate) struct Counters {
     pub(crate) accepted: Counter,
     pub(crate) tunnels_open: Counter,
     pub(crate) handshakes_in_progress: Counter,
-    pub(crate) handshakes: Counter,
-    pub(crate) handshakes_resumed: Counter,
-    pub(crate) backend_handshakes: Counter,
-    pub(crate) backend_handshakes_resumed: Counter,
+    handshakes: Handshakes,
+    backend_handshakes: Handshakes,
     pub(crate) bytes_up: Counter,
     pub(crate) bytes_down: Counter,
     pub(crate) accept_pauses: Counter,
@@ -63,10 +62,8 @@ impl Counters {
             accepted: Counter::default(),
             tunnels_open: Counter::default(),
             handshakes_in_progress: Counter::default(),
-            handshakes: Counter::default(),
-            handshakes_resumed: Counter::default(),
-            backend_handshakes: Counter::default(),
-            backend_handshakes_resumed: Counter::default(),
+            handshakes: Handshakes::new(),
+            backend_handshakes: Handshakes::new(),
             bytes_up: Counter::default(),
             bytes_down: Counter::default(),
             accept_pauses: Counter::default(),
@@ -75,6 +72,16 @@ impl Counters {
                 .map(|_| Counter::default())
                 .collect(),
         }
+    }
+
+    /// A handshake with a client is done.
+    pub(crate) fn handshake(&self, negotiated: Negotiated) {
+        self.handshakes.count(negotiated);
+    }
+
+    /// A handshake with a backend is done.
+    pub(crate) fn backend_handshake(&self, negotiated: Negotiated) {
+        self.backend_handshakes.count(negotiated);
     }
 
     pub(crate) fn closed(&self, reason: CloseReason) {
@@ -99,10 +106,12 @@ impl Counters {
             accepted: self.accepted.get(),
             tunnels_open: self.tunnels_open.get(),
             handshakes_in_progress: self.handshakes_in_progress.get(),
-            handshakes: self.handshakes.get(),
-            handshakes_resumed: self.handshakes_resumed.get(),
-            backend_handshakes: self.backend_handshakes.get(),
-            backend_handshakes_resumed: self.backend_handshakes_resumed.get(),
+            handshakes: self.handshakes.done(),
+            handshakes_resumed: self.handshakes.resumed(),
+            backend_handshakes: self.backend_handshakes.done(),
+            backend_handshakes_resumed: self.backend_handshakes.resumed(),
+            negotiated: self.handshakes.negotiated(),
+            backend_negotiated: self.backend_handshakes.negotiated(),
             bytes_up: self.bytes_up.get(),
             bytes_down: self.bytes_down.get(),
             accept_pauses: self.accept_pauses.get(),

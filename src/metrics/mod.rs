@@ -5,7 +5,10 @@
 //! over the mesh, and the main shard joins those into [`Stats`].
 
 mod counters;
+mod negotiated;
 mod stats;
 
 pub(crate) use counters::Counters;
+pub(crate) use negotiated::Negotiated;
+pub use negotiated::{NameCount, NegotiatedCounts};
 pub use stats::{CloseCount, ListenerStats, ShardStats, State, Stats, Totals};

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::NegotiatedCounts;
 use crate::tunnel::CloseReason;
 
 /// The process at one moment: every shard's figures and their sum.
@@ -77,7 +78,7 @@ pub struct Totals {
     pub tunnels_open: u64,
     /// Of these, how many are still shaking hands.
     pub handshakes_in_progress: u64,
-    /// TLS handshakes completed.
+    /// TLS handshakes completed with clients.
     pub handshakes: u64,
     /// Of these, how many resumed a session.
     pub handshakes_resumed: u64,
@@ -85,6 +86,12 @@ pub struct Totals {
     pub backend_handshakes: u64,
     /// Of these, how many resumed a session.
     pub backend_handshakes_resumed: u64,
+    /// What those with clients agreed on.
+    #[serde(default)]
+    pub negotiated: NegotiatedCounts,
+    /// What those with backends agreed on.
+    #[serde(default)]
+    pub backend_negotiated: NegotiatedCounts,
     /// Plaintext bytes from clients to backends.
     pub bytes_up: u64,
     /// Plaintext bytes from backends to clients.
@@ -117,6 +124,8 @@ impl Totals {
         self.handshakes_resumed += other.handshakes_resumed;
         self.backend_handshakes += other.backend_handshakes;
         self.backend_handshakes_resumed += other.backend_handshakes_resumed;
+        self.negotiated.add(&other.negotiated);
+        self.backend_negotiated.add(&other.backend_negotiated);
         self.bytes_up += other.bytes_up;
         self.bytes_down += other.bytes_down;
         self.accept_pauses += other.accept_pauses;

@@ -25,9 +25,6 @@ impl Subject {
         false
     }
 }
-pub(crate) fn standard_name(suite: rustls::CipherSuite) -> String {
-    format!("{suite:?}")
-}
 
 use std::sync::Arc;
 

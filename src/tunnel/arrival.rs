@@ -8,11 +8,12 @@ use std::task::{Poll, ready};
 
 use rustls::server::Acceptor;
 
+use super::cause::tls_cause;
 use super::closing::Farewell;
 use super::end::{Link, Party};
 use super::facts::Facts;
 use super::parting::Parting;
-use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel, tls_cause};
+use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel};
 use crate::limits;
 use crate::proxy_protocol::{self, Parsed};
 use crate::runtime::Socket;

@@ -3,12 +3,13 @@
 use std::io;
 use std::task::{Context, Poll};
 
+use super::cause::tls_cause;
 use super::closing::Farewell;
 use super::end::{EndError, Party};
 use super::parting::Parting;
 use super::relay::{End as _, Outcome, Relay, Who};
 use super::scratch::Scratch;
-use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel, tls_cause};
+use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel};
 use crate::limits;
 use crate::timer::Tick;
 

@@ -82,12 +82,22 @@ terms! {
         Idle = "idle",
         /// No byte moved for the half-close time, one direction having ended.
         HalfClose = "half-close",
-        /// What the client sent at first is not TLS.
+        /// What the peer sent at first is not TLS.
         NotTls = "not-tls",
         /// What came first is no header of the PROXY protocol, or a faulty one.
         BadProxyHeader = "bad-proxy-header",
-        /// No protocol version, cipher suite, group or signature in common.
-        NoOverlap = "no-overlap",
+        /// No protocol version in common.
+        NoVersion = "no-version",
+        /// No cipher suite, group or signature in common.
+        NoCipher = "no-cipher",
+        /// No application protocol in common (RFC 7301, section 3.2).
+        NoProtocol = "no-protocol",
+        /// The client named a server that no certificate is for (RFC 6066,
+        /// section 3).
+        UnknownName = "unknown-name",
+        /// The peer's certificate is missing, for another name, not valid now,
+        /// revoked, of an unknown authority, or not let in.
+        BadCertificate = "bad-certificate",
         /// The peer sent a fatal alert.
         Alert = "alert",
         /// The peer broke the TLS protocol.
@@ -137,7 +147,8 @@ impl CloseReason {
     /// more than a debug line.
     pub fn is_ordinary(self) -> bool {
         match self.phase {
-            // Port scans and health checks come and go all day.
+            // Port scans, health checks and clients of all kinds come and go
+            // all day.
             Phase::Handshake => !matches!(self.cause, Cause::Resources | Cause::Panic),
             Phase::Connect => self.side == Side::Client,
             Phase::Relay => !matches!(self.cause, Cause::Panic | Cause::Resources),

@@ -44,7 +44,7 @@ pub(super) struct TlsFacts<'a> {
     /// Such as `TLSv1.3`.
     pub(super) version: &'static str,
     /// By its standard name.
-    pub(super) cipher: String,
+    pub(super) cipher: &'static str,
     /// The certificate that it has shown, which was verified.
     pub(super) certificate: Option<&'a CertificateDer<'static>>,
     /// Whether that was in the session that it resumes.

@@ -13,6 +13,7 @@
 mod announce;
 mod arrival;
 mod carrying;
+mod cause;
 mod close;
 mod closing;
 mod conversation;
@@ -161,15 +162,5 @@ impl Tunnel<'_> {
         }
         self.alarm.set(cx, due);
         Poll::Pending
-    }
-}
-
-fn tls_cause(error: &rustls::Error) -> Cause {
-    match error {
-        rustls::Error::PeerIncompatible(_) | rustls::Error::NoApplicationProtocol => {
-            Cause::NoOverlap
-        }
-        rustls::Error::AlertReceived(_) => Cause::Alert,
-        _ => Cause::TlsError,
     }
 }

@@ -13,6 +13,7 @@ use rustls::server::UnbufferedServerConnection;
 use super::announce;
 use super::arrival::{Arrival, Hello, Origin};
 use super::carrying::{Carry, Carrying};
+use super::cause::tls_cause;
 use super::closing::Farewell;
 use super::conversation::Conversation;
 use super::end::{Link, Party};
@@ -20,7 +21,7 @@ use super::facts::Facts;
 use super::parting::Parting;
 use super::plain::PlainEnd;
 use super::tls::{HandshakeError, Session, TlsEnd};
-use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel, tls_cause};
+use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel};
 use crate::backend::{ConnectError, Connected, Service};
 use crate::runtime::Socket;
 use crate::timer::Tick;
@@ -148,10 +149,7 @@ impl Tunnel<'_> {
         drop(shaking);
         let (cause, detail) = match shaken {
             Ok(session) => {
-                around.counters.handshakes.add(1);
-                if session.resumed {
-                    around.counters.handshakes_resumed.add(1);
-                }
+                around.counters.handshake(session.negotiated);
                 return Ok(client);
             }
             Err(unshaken) => unshaken,
@@ -174,10 +172,7 @@ impl Tunnel<'_> {
         let counters = &self.around.counters;
         let (cause, detail) = match self.shake(&mut backend, due).await {
             Ok(session) => {
-                counters.backend_handshakes.add(1);
-                if session.resumed {
-                    counters.backend_handshakes_resumed.add(1);
-                }
+                counters.backend_handshake(session.negotiated);
                 return Ok(backend);
             }
             Err(unshaken) => unshaken,

@@ -22,6 +22,7 @@ use super::relay::{End, Pulled};
 use super::scratch::Wire;
 use crate::config::Truncation;
 use crate::limits;
+use crate::metrics::Negotiated;
 use crate::tls;
 
 /// The alert unrecognized_name, fatal (RFC 6066, section 3), in a record of its
@@ -62,7 +63,7 @@ enum Next {
 /// What the peer is known as once its handshake is done.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Session {
-    pub(crate) resumed: bool,
+    pub(crate) negotiated: Negotiated,
 }
 
 /// Why a handshake did not come about.
@@ -243,8 +244,15 @@ impl<C: Conversation> TlsEnd<C> {
     }
 
     fn session(&self) -> Session {
+        let suite = self.tls.negotiated_cipher_suite();
+        let group = self.tls.negotiated_key_exchange_group();
         Session {
-            resumed: self.tls.handshake_kind() == Some(HandshakeKind::Resumed),
+            negotiated: Negotiated {
+                version: self.tls.protocol_version(),
+                suite: suite.map(|suite| suite.suite()),
+                group: group.map(|group| group.name()),
+                resumed: self.tls.handshake_kind() == Some(HandshakeKind::Resumed),
+            },
         }
     }
 
@@ -390,7 +398,7 @@ impl<C: Conversation + 'static> Party for TlsEnd<C> {
                     Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
                     _ => "TLSv1.2",
                 },
-                cipher: tls::standard_name(suite.suite()),
+                cipher: tls::suite_name(suite.suite()),
                 certificate: self.tls.peer_certificates().and_then(<[_]>::first),
                 resumed: self.tls.handshake_kind() == Some(HandshakeKind::Resumed),
             }),

@@ -119,9 +119,32 @@ fn without_tickets_nothing_resumes() {
     }
 }
 
-/// A client with nothing in common is told so.
+/// A client with no version in common is told so.
 #[test]
-fn nothing_in_common() {
+fn no_version_in_common() {
+    let backend = backend::echo();
+    for (setting, spoken, other) in [
+        ("preset: Modern", &TLS13, &TLS12),
+        ("max_version: \"1.2\"", &TLS12, &TLS13),
+    ] {
+        let adit = Setup::new(backend.address()).tls_setting(setting).start();
+        let config = client::config(adit.certificate(), &[other]);
+        match Client::connect_with(&adit, &Arc::new(config)) {
+            Err(End::Tls(rustls::Error::AlertReceived(
+                rustls::AlertDescription::ProtocolVersion,
+            ))) => {}
+            Err(end) => panic!("{setting}: {end:?}"),
+            Ok(_) => panic!("{setting}: a handshake"),
+        }
+        adit.assert_closes(1, "handshake/client/no-version");
+        let config = client::config(adit.certificate(), &[spoken]);
+        Client::connect_with(&adit, &Arc::new(config)).expect("a handshake");
+    }
+}
+
+/// A client with no cipher suite in common is told so.
+#[test]
+fn no_cipher_in_common() {
     let backend = backend::echo();
     let adit = Adit::start(backend.address());
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
@@ -139,5 +162,5 @@ fn nothing_in_common() {
         Err(end) => panic!("{end:?}"),
         Ok(_) => panic!("a handshake"),
     }
-    adit.assert_closes(1, "handshake/client/no-overlap");
+    adit.assert_closes(1, "handshake/client/no-cipher");
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use adit::metrics::{State, Stats, Totals};
+use adit::metrics::{NameCount, State, Stats, Totals};
 
 use super::per_second;
 use crate::cli::human;
@@ -16,6 +16,7 @@ pub(super) fn render(stats: &Stats, before: Option<(Duration, &Stats)>) -> Strin
     if let Some((span, then)) = before {
         write_rates(&mut text, &stats.total, &then.total, span);
     }
+    write_handshakes(&mut text, &stats.total);
     write_closes(&mut text, &stats.total);
     write_troubles(&mut text, stats);
     text
@@ -96,6 +97,51 @@ fn closed(totals: &Totals) -> u64 {
     totals.closed.iter().map(|close| close.count).sum()
 }
 
+/// What was agreed on, a paragraph for each side that there were handshakes
+/// with.
+fn write_handshakes(text: &mut String, totals: &Totals) {
+    let sides = [
+        (
+            "clients",
+            totals.handshakes,
+            totals.handshakes_resumed,
+            &totals.negotiated,
+        ),
+        (
+            "backends",
+            totals.backend_handshakes,
+            totals.backend_handshakes_resumed,
+            &totals.backend_negotiated,
+        ),
+    ];
+    for (side, done, resumed, negotiated) in sides {
+        if done == 0 {
+            continue;
+        }
+        let _ = writeln!(
+            text,
+            "handshakes with {side}  {}, {} resumed",
+            human::count(done),
+            human::share(resumed, done)
+        );
+        for counts in [
+            &negotiated.versions,
+            &negotiated.ciphers,
+            &negotiated.groups,
+        ] {
+            for NameCount { name, count } in counts {
+                let _ = writeln!(
+                    text,
+                    "  {name:<46} {:>12} {:>6}",
+                    human::count(*count),
+                    human::share(*count, done)
+                );
+            }
+        }
+        text.push('\n');
+    }
+}
+
 fn write_closes(text: &mut String, totals: &Totals) {
     if totals.closed.is_empty() {
         return;
@@ -150,7 +196,7 @@ fn write_troubles(text: &mut String, stats: &Stats) {
 
 #[cfg(test)]
 mod tests {
-    use adit::metrics::{CloseCount, ListenerStats, ShardStats};
+    use adit::metrics::{CloseCount, ListenerStats, NegotiatedCounts, ShardStats};
     use adit::tunnel::{Cause, CloseReason, Phase, Side};
 
     use super::*;
@@ -163,6 +209,13 @@ mod tests {
             handshakes_resumed: 400_000 * scale,
             bytes_up: 3_456_789_012 * scale,
             bytes_down: 98_765_432_109 * scale,
+            negotiated: NegotiatedCounts {
+                ciphers: vec![NameCount {
+                    name: "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256".into(),
+                    count: 300_000 * scale,
+                }],
+                ..NegotiatedCounts::default()
+            },
             closed: vec![CloseCount {
                 reason: CloseReason::new(Phase::Relay, Side::Client, Cause::Eof),
                 count: 1_100_000 * scale,
@@ -224,6 +277,8 @@ mod tests {
             "*:443 → app  (web)",
             "24,691,340",
             "33 %",
+            "handshakes with clients  48,000,000, 33 % resumed",
+            "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256    12,000,000   25 %",
             "relay/client/eof",
             "shards 2, 5 did not answer",
             "1 reloads failed",
