@@ -192,6 +192,15 @@ fn the_full_file_has_every_key() {
         "(listeners: [(tls: (ticket_keys: (zzzzzzzzzz: 1)))])",
         "(services: {\"a\": (zzzzzzzzzz: 1)})",
         "(services: {\"a\": (backends: [(zzzzzzzzzz: 1)])})",
+        "(services: {\"a\": (health: (zzzzzzzzzz: 1))})",
+        "(services: {\"a\": (eject: (zzzzzzzzzz: 1))})",
+        "(services: {\"a\": (queue: (zzzzzzzzzz: 1))})",
+        "(services: {\"a\": (proxy_protocol: (zzzzzzzzzz: 1))})",
+        "(listeners: [(routes: [(zzzzzzzzzz: 1)])])",
+        "(listeners: [(access: (zzzzzzzzzz: 1))])",
+        "(listeners: [(rates: (zzzzzzzzzz: 1))])",
+        "(listeners: [(rates: (connections: (zzzzzzzzzz: 1)))])",
+        "(listeners: [(tcp: (zzzzzzzzzz: 1))])",
         "(timeouts: (zzzzzzzzzz: 1))",
         "(log: (zzzzzzzzzz: 1))",
         "(log: (syslog: (zzzzzzzzzz: 1)))",
@@ -225,7 +234,7 @@ fn the_full_file_has_every_key() {
             count += 1;
         }
     }
-    assert!(count >= 60, "only {count} keys were found");
+    assert!(count >= 110, "only {count} keys were found");
 }
 
 #[test]
@@ -699,7 +708,7 @@ fn what_is_wrong_with_tls_is_said_at_its_place() {
         (
             listener("(address: \"*:443\", tls: \"a.pem\", backend: \"b:80\")"),
             "\"a.pem\"",
-            "expected tls, ( cert: …, … ), Client( … ), or Off",
+            "expected tls, ( cert: …, … ), Client( … ), Passthrough, or Off",
         ),
         (
             whole("Client()", "service: \"w\""),
