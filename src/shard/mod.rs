@@ -231,12 +231,10 @@ impl Shard {
             .map(|(service, parts)| self.service(service, parts.as_ref()).map(Rc::new))
             .collect::<Result<Vec<_>, _>>()?;
         let mut entrances = Vec::with_capacity(config.listeners.len());
-        for ((listener, identity), doors) in
-            config.listeners.iter().zip(&plan.identities).zip(sockets)
-        {
-            let tls = match (&listener.tls, identity) {
-                (Some(tls), Some(identity)) => {
-                    let made = tls::server_config(tls, identity, &keys);
+        for ((listener, parts), doors) in config.listeners.iter().zip(&plan.servers).zip(sockets) {
+            let tls = match (&listener.tls, parts) {
+                (Some(tls), Some(parts)) => {
+                    let made = tls::server_config(tls, parts, &keys);
                     Some(made.map_err(|error| format!("{}: {error}", listener.name))?)
                 }
                 _ => None,

@@ -1,24 +1,47 @@
 //! Certificates, session tickets, and what becomes of them: the rustls
 //! configuration of one listener, or one service, on one shard.
+//!
+//! Off the shards, a [`Loader`] reads a listener's files into [`ServerParts`]:
+//! `pem` cuts them into blocks, `identity` pairs a certificate with its key and
+//! its OCSP response (`ocsp`), `directory` finds many, `store` keeps them small.
+//! Each shard makes its own `resolver` from that, which chooses by name, and its
+//! own verifier of clients (`client_verify`, by `subject`). `client` is the
+//! other side: TLS towards backends.
 
+mod certificate;
 mod client;
+mod client_verify;
+mod directory;
 mod identity;
+mod key_log;
 mod names;
+mod ocsp;
+mod pem;
 mod policy;
+mod resolver;
+mod server;
+mod store;
+mod subject;
 mod ticket;
 
+pub use certificate::CertificateInfo;
 pub(crate) use client::{ClientParts, client_config};
-pub use identity::{CertificateInfo, Identity};
+pub use identity::Identity;
 pub use names::{group_name, group_named, suite_name, suite_named, version_name};
-pub use policy::{cipher_suites, groups, version_of};
+pub use ocsp::OcspInfo;
+pub use policy::{cipher_suites, groups, spoken, version_of};
+pub use server::{Loader, ServerParts};
+pub use subject::Subject;
 pub(crate) use ticket::TicketKeys;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::server::NoServerSessionStorage;
 use rustls::{Error, ServerConfig};
 
-use crate::config::ServerTls;
+use crate::config::{ClientTls, ServerTls};
+use crate::error::Error as LoadError;
 use ticket::Ticketer;
 
 /// What one listener on one shard accepts with.
@@ -27,13 +50,24 @@ use ticket::Ticketer;
 /// no reference count is shared between cores.
 pub(crate) fn server_config(
     tls: &ServerTls,
-    identity: &Identity,
+    parts: &ServerParts,
     keys: &TicketKeys,
 ) -> Result<Arc<ServerConfig>, Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(policy::provider(&tls.policy)))
         .with_protocol_versions(policy::versions(&tls.policy))?
-        .with_no_client_auth()
-        .with_single_cert(identity.chain().to_vec(), identity.key())?;
+        .with_client_cert_verifier(parts.verifier())
+        .with_cert_resolver(parts.resolver(tls));
+    config.alpn_protocols = tls.alpn.iter().map(|name| name.clone().into()).collect();
+    // An order that somebody wrote down is meant.
+    config.ignore_client_order = tls.policy.ciphers.is_some();
+    // 0-RTT stays off. What a client sends with it can be sent again by anybody
+    // who saw it (RFC 8446, section 8), and only the backend, which does not
+    // learn of it from plain bytes, could know what may be done twice. To tell
+    // first from second would also take memory that all shards share.
+    config.max_early_data_size = 0;
+    if let Some(log) = parts.key_log()? {
+        config.key_log = Arc::new(log);
+    }
     // A cache would be locked, and would know only one shard's sessions.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = tls.tickets.count;
@@ -41,6 +75,17 @@ pub(crate) fn server_config(
         config.ticketer = Arc::new(Ticketer::new(keys)?);
     }
     Ok(Arc::new(config))
+}
+
+/// Reads and checks what a service's TLS towards its backends is made of, and
+/// gives what an operator should know, in sentences.
+///
+/// # Errors
+///
+/// [`Error::Identity`](crate::Error::Identity), with a text that names the file
+/// and the remedy.
+pub fn check_client(tls: &ClientTls, now: SystemTime) -> Result<Vec<String>, LoadError> {
+    ClientParts::load(tls, now).map(|parts| parts.warnings)
 }
 
 /// Whether a handshake failed because no certificate is for the name that the
