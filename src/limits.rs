@@ -233,6 +233,13 @@ pub const CERTIFICATE_EXPIRY_WARNING: Duration = Duration::from_secs(30 * 24 * 3
 /// bytes.
 pub const FILE_SIZE_MAX: u64 = 16 * 1024 * 1024;
 
+/// How often the files that a configuration names are looked at for changes, if
+/// it does not say.
+pub const WATCH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The least that may be configured for it.
+pub const WATCH_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
 /// How deep brackets may be nested in a configuration file.
 pub const CONFIG_DEPTH_MAX: usize = 32;
 

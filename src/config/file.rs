@@ -347,6 +347,7 @@ impl FileConfig {
                     Admin::Path(socket(base, &path, root.field("admin"))?)
                 }
             },
+            watch: Some(limits::WATCH_INTERVAL),
         })
     }
 }

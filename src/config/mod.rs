@@ -58,6 +58,11 @@ pub struct Config {
     pub log: Log,
     /// Where `adit stats` finds the process.
     pub admin: Admin,
+    /// How often `adit run` looks whether a file that the configuration names,
+    /// or its own, has changed, and then reloads: at least
+    /// [`limits::WATCH_INTERVAL_MIN`]. `None`: never. A
+    /// [`Server`](crate::Server) on its own watches nothing.
+    pub watch: Option<Duration>,
 }
 
 /// One address that accepts clients.
@@ -287,6 +292,7 @@ impl Config {
             truncation: Truncation::default(),
             log: Log::default(),
             admin: Admin::default(),
+            watch: Some(limits::WATCH_INTERVAL),
         }
     }
 }
