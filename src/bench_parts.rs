@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustls::ServerConfig;
 
 use crate::config::{CertSource, ServerTls};
-use crate::tls::{self, Identity, TicketKeys};
+use crate::tls::{self, Identity, TicketKeys, TicketTerms};
 use crate::{Error, timer};
 
 /// What a listener with this certificate accepts with, tickets and all.
@@ -25,7 +25,9 @@ pub fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, Error
     let tls = ServerTls::of(vec![source]);
     let refused = |error: rustls::Error| Error::System(error.to_string());
     let keys = TicketKeys::fresh().map_err(refused)?;
-    tls::server_config(&tls, &identity, &keys).map_err(refused)
+    let terms = TicketTerms::load(&tls.tickets, &[])?;
+    let ticketer = terms.map(|(terms, _)| terms.ticketer(&keys)).transpose();
+    tls::server_config(&tls, &identity, ticketer.map_err(refused)?).map_err(refused)
 }
 
 /// A shard's timer wheel.
