@@ -11,7 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustls::ServerConfig;
 
 use crate::config::{CertSource, ServerTls};
-use crate::tls::{self, ServerParts, TicketKeys};
+use crate::tls::{self, ServerParts, TicketKeys, TicketTerms};
 use crate::{Error, timer};
 
 /// What a listener with this certificate accepts with, tickets and all.
@@ -25,7 +25,9 @@ pub fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, Error
     let (parts, _) = ServerParts::load(&tls, SystemTime::now())?;
     let refused = |error: rustls::Error| Error::System(error.to_string());
     let keys = TicketKeys::fresh().map_err(refused)?;
-    tls::server_config(&tls, &parts, &keys).map_err(refused)
+    let terms = TicketTerms::load(&tls.tickets, parts.binding())?;
+    let ticketer = terms.map(|(terms, _)| terms.ticketer(&keys)).transpose();
+    tls::server_config(&tls, &parts, ticketer.map_err(refused)?).map_err(refused)
 }
 
 /// A shard's timer wheel.

@@ -223,6 +223,20 @@ pub const TICKET_LIFETIME: Duration = Duration::from_secs(12 * 3600);
 /// The longest lifetime of a session ticket (RFC 8446, section 4.6.1).
 pub const TICKET_LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// How far a ticket's time of issue may lie in the future: by so much the clocks
+/// of a fleet may differ.
+pub const TICKET_CLOCK_SKEW: Duration = Duration::from_secs(60);
+
+/// The most keys in one file of ticket keys.
+pub const TICKET_KEYS_MAX: usize = 64;
+
+/// The largest file of ticket keys, in bytes, comments and all.
+pub const TICKET_KEY_FILE_MAX: usize = 64 * 1024;
+
+/// The keys that a new file of ticket keys has, and that a rotation keeps at
+/// least, unless it is told otherwise.
+pub const TICKET_KEYS_KEPT: usize = 3;
+
 /// Session tickets sent after a TLS 1.3 handshake.
 pub const TICKETS_PER_HANDSHAKE: usize = 2;
 

@@ -2,12 +2,12 @@
 //! are given.
 
 use std::collections::HashSet;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::config::Config;
 use crate::error::Error;
 use crate::limits;
-use crate::tls::{ClientParts, Loader, ServerParts};
+use crate::tls::{ClientParts, Loader, ServerParts, TicketTerms};
 
 /// A configuration with everything that it names read and checked.
 #[derive(Debug)]
@@ -16,6 +16,9 @@ pub(crate) struct Plan {
     /// For each of the configuration's listeners that speaks TLS, what it
     /// speaks it with.
     pub(crate) servers: Vec<Option<ServerParts>>,
+    /// For each of the configuration's listeners that sends session tickets,
+    /// how it makes them.
+    pub(crate) tickets: Vec<Option<TicketTerms>>,
     /// For each of the configuration's services whose backends speak TLS, what
     /// they are spoken to with.
     pub(crate) clients: Vec<Option<ClientParts>>,
@@ -29,9 +32,11 @@ impl Plan {
         let mut loader = Loader::new(now);
         let mut warnings = Vec::new();
         let mut servers = Vec::with_capacity(config.listeners.len());
+        let mut tickets = Vec::with_capacity(config.listeners.len());
         for listener in &config.listeners {
             let Some(tls) = &listener.tls else {
                 servers.push(None);
+                tickets.push(None);
                 continue;
             };
             let (mut parts, certificates) = loader.load(tls)?;
@@ -40,6 +45,11 @@ impl Plan {
             for warning in parts.warnings().iter().chain(of_certificates) {
                 warnings.push(warning.clone());
             }
+            let terms = TicketTerms::load(&tls.tickets, parts.binding())?;
+            tickets.push(terms.map(|(terms, of_keys)| {
+                warnings.extend(of_keys);
+                terms
+            }));
             servers.push(Some(parts));
         }
         let clients = config
@@ -57,8 +67,20 @@ impl Plan {
         Ok(Self {
             config,
             servers,
+            tickets,
             clients,
         })
+    }
+
+    /// How long the process's own ticket keys are needed for: the longest
+    /// lifetime of any ticket that they seal.
+    pub(crate) fn ticket_lifetime(&self) -> Duration {
+        let following = self.tickets.iter().flatten();
+        following
+            .filter(|terms| terms.follow_the_process())
+            .map(TicketTerms::lifetime)
+            .max()
+            .unwrap_or(limits::TICKET_LIFETIME)
     }
 }
 

@@ -32,7 +32,8 @@ pub use ocsp::OcspInfo;
 pub use policy::{cipher_suites, groups, spoken, version_of};
 pub use server::{Loader, ServerParts};
 pub use subject::Subject;
-pub(crate) use ticket::TicketKeys;
+pub use ticket::{Encoding, KeySize, Rotation, TicketFile};
+pub(crate) use ticket::{TicketKeys, TicketTerms, Ticketer};
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -42,16 +43,16 @@ use rustls::{Error, ServerConfig};
 
 use crate::config::{ClientTls, ServerTls};
 use crate::error::Error as LoadError;
-use ticket::Ticketer;
 
 /// What one listener on one shard accepts with.
 ///
 /// Each shard makes its own, down to the provider and the parsed key, so that
-/// no reference count is shared between cores.
+/// no reference count is shared between cores. Without a `ticketer` no tickets
+/// are sent.
 pub(crate) fn server_config(
     tls: &ServerTls,
     parts: &ServerParts,
-    keys: &TicketKeys,
+    ticketer: Option<Arc<Ticketer>>,
 ) -> Result<Arc<ServerConfig>, Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(policy::provider(&tls.policy)))
         .with_protocol_versions(policy::versions(&tls.policy))?
@@ -70,9 +71,10 @@ pub(crate) fn server_config(
     }
     // A cache would be locked, and would know only one shard's sessions.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = tls.tickets.count;
-    if tls.tickets.count > 0 {
-        config.ticketer = Arc::new(Ticketer::new(keys)?);
+    config.send_tls13_tickets = 0;
+    if let Some(ticketer) = ticketer {
+        config.send_tls13_tickets = tls.tickets.count;
+        config.ticketer = ticketer;
     }
     Ok(Arc::new(config))
 }
@@ -95,13 +97,8 @@ pub(crate) fn is_unknown_name(error: &Error) -> bool {
 }
 
 /// The configuration with other ticket keys and all else the same.
-pub(crate) fn with_ticket_keys(
-    config: &ServerConfig,
-    keys: &TicketKeys,
-) -> Result<Arc<ServerConfig>, Error> {
+pub(crate) fn with_ticketer(config: &ServerConfig, ticketer: Arc<Ticketer>) -> Arc<ServerConfig> {
     let mut config = config.clone();
-    if config.ticketer.enabled() {
-        config.ticketer = Arc::new(Ticketer::new(keys)?);
-    }
-    Ok(Arc::new(config))
+    config.ticketer = ticketer;
+    Arc::new(config)
 }
