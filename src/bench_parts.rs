@@ -11,21 +11,23 @@ use std::time::{Duration, Instant, SystemTime};
 use rustls::ServerConfig;
 
 use crate::config::{CertSource, ServerTls};
-use crate::tls::{self, Identity, TicketKeys};
+use crate::tls::{self, ServerParts, TicketKeys, TicketTerms};
 use crate::{Error, timer};
 
 /// What a listener with this certificate accepts with, tickets and all.
 ///
 /// # Errors
 ///
-/// Those of [`Identity::load`], and [`Error::System`] where rustls refuses.
+/// Those of [`ServerParts::load`], and [`Error::System`] where rustls refuses.
 pub fn server_config(cert: &Path, key: &Path) -> Result<Arc<ServerConfig>, Error> {
     let source = CertSource::new(cert, key);
-    let identity = Identity::load(&source, SystemTime::now())?;
     let tls = ServerTls::of(vec![source]);
+    let (parts, _) = ServerParts::load(&tls, SystemTime::now())?;
     let refused = |error: rustls::Error| Error::System(error.to_string());
     let keys = TicketKeys::fresh().map_err(refused)?;
-    tls::server_config(&tls, &identity, &keys).map_err(refused)
+    let terms = TicketTerms::load(&tls.tickets, parts.binding())?;
+    let ticketer = terms.map(|(terms, _)| terms.ticketer(&keys)).transpose();
+    tls::server_config(&tls, &parts, ticketer.map_err(refused)?).map_err(refused)
 }
 
 /// A shard's timer wheel.

@@ -266,11 +266,56 @@ pub const TICKET_LIFETIME: Duration = Duration::from_secs(12 * 3600);
 /// The longest lifetime of a session ticket (RFC 8446, section 4.6.1).
 pub const TICKET_LIFETIME_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// How far a ticket's time of issue may lie in the future: by so much the clocks
+/// of a fleet may differ.
+pub const TICKET_CLOCK_SKEW: Duration = Duration::from_secs(60);
+
+/// The most keys in one file of ticket keys.
+pub const TICKET_KEYS_MAX: usize = 64;
+
+/// The largest file of ticket keys, in bytes, comments and all.
+pub const TICKET_KEY_FILE_MAX: usize = 64 * 1024;
+
+/// The keys that a new file of ticket keys has, and that a rotation keeps at
+/// least, unless it is told otherwise.
+pub const TICKET_KEYS_KEPT: usize = 3;
+
 /// Session tickets sent after a TLS 1.3 handshake.
 pub const TICKETS_PER_HANDSHAKE: usize = 2;
 
 /// A certificate with less than this left is warned of.
 pub const CERTIFICATE_EXPIRY_WARNING: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The most certificates in one directory.
+pub const CERTIFICATES_MAX: usize = 100_000;
+
+/// The most certificates in one chain, the server's own included.
+pub const CHAIN_LENGTH_MAX: usize = 16;
+
+/// Certificates that one listener keeps ready for use on one shard, of those
+/// that clients have asked for. Each takes some KiB; one that is not ready is
+/// made so in a fraction of a millisecond.
+pub const CERTIFICATES_HOT_MAX: usize = 1024;
+
+/// The most threads that read certificates.
+pub const LOADER_THREADS_MAX: usize = 8;
+
+/// Certificates for each of several threads that read them: with fewer, one
+/// thread does it.
+pub const CERTIFICATES_PER_LOADER: usize = 64;
+
+/// The most bytes of authorities' names that a client which is asked for a
+/// certificate is told (RFC 8446, section 4.2.4). Where there are more, it is
+/// told none, and may choose by itself.
+pub const AUTHORITY_NAMES_MAX: usize = 8 * 1024;
+
+/// Warnings of what a configuration names that are logged, each time it is
+/// read.
+pub const LOAD_WARNINGS_MAX: usize = 20;
+
+/// Certificates of one listener that `adit check` shows as text even if there
+/// is nothing to say about them.
+pub const CERTIFICATES_SHOWN_MAX: usize = 20;
 
 /// The largest file of certificates, keys or configuration that is read, in
 /// bytes.

@@ -68,6 +68,8 @@ pub(crate) enum Report {
         generation: u64,
         result: Result<(), String>,
     },
+    /// It has taken up what it had prepared.
+    Committed { shard: usize, generation: u64 },
     /// Its last tunnel has ended; that many were cut.
     Drained { shard: usize, cut: u64 },
 }

@@ -1,11 +1,13 @@
 //! A configuration with everything that it names read and checked: what shards
 //! are given.
 
-use std::time::SystemTime;
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime};
 
 use crate::config::Config;
 use crate::error::Error;
-use crate::tls::{ClientParts, Identity};
+use crate::limits;
+use crate::tls::{ClientParts, Loader, ServerParts, TicketTerms};
 
 /// A configuration with everything that it names read and checked.
 #[derive(Debug)]
@@ -13,7 +15,10 @@ pub(crate) struct Plan {
     pub(crate) config: Config,
     /// For each of the configuration's listeners that speaks TLS, what it
     /// speaks it with.
-    pub(crate) identities: Vec<Option<Identity>>,
+    pub(crate) servers: Vec<Option<ServerParts>>,
+    /// For each of the configuration's listeners that sends session tickets,
+    /// how it makes them.
+    pub(crate) tickets: Vec<Option<TicketTerms>>,
     /// For each of the configuration's services whose backends speak TLS, what
     /// they are spoken to with.
     pub(crate) clients: Vec<Option<ClientParts>>,
@@ -24,14 +29,29 @@ impl Plan {
     /// is done on no shard.
     pub(crate) fn new(config: Config) -> Result<Self, Error> {
         let now = SystemTime::now();
-        let identities = config
-            .listeners
-            .iter()
-            .map(|listener| {
-                let source = listener.tls.as_ref().and_then(|tls| tls.certs.first());
-                source.map(|source| Identity::load(source, now)).transpose()
-            })
-            .collect::<Result<Vec<_>, _>>()?;
+        let mut loader = Loader::new(now);
+        let mut warnings = Vec::new();
+        let mut servers = Vec::with_capacity(config.listeners.len());
+        let mut tickets = Vec::with_capacity(config.listeners.len());
+        for listener in &config.listeners {
+            let Some(tls) = &listener.tls else {
+                servers.push(None);
+                tickets.push(None);
+                continue;
+            };
+            let (mut parts, certificates) = loader.load(tls)?;
+            parts.open_key_log(tls)?;
+            let of_certificates = certificates.iter().flat_map(|info| &info.warnings);
+            for warning in parts.warnings().iter().chain(of_certificates) {
+                warnings.push(warning.clone());
+            }
+            let terms = TicketTerms::load(&tls.tickets, parts.binding())?;
+            tickets.push(terms.map(|(terms, of_keys)| {
+                warnings.extend(of_keys);
+                terms
+            }));
+            servers.push(Some(parts));
+        }
         let clients = config
             .services
             .iter()
@@ -41,17 +61,44 @@ impl Plan {
             })
             .collect::<Result<Vec<_>, _>>()?;
         for warning in clients.iter().flatten().flat_map(|parts| &parts.warnings) {
-            log::warn!("{warning}");
+            warnings.push(warning.clone());
         }
-        for identity in identities.iter().flatten() {
-            for warning in &identity.info().warnings {
-                log::warn!("{warning}");
-            }
-        }
+        warn(warnings);
         Ok(Self {
             config,
-            identities,
+            servers,
+            tickets,
             clients,
         })
+    }
+
+    /// How long the process's own ticket keys are needed for: the longest
+    /// lifetime of any ticket that they seal.
+    pub(crate) fn ticket_lifetime(&self) -> Duration {
+        let following = self.tickets.iter().flatten();
+        following
+            .filter(|terms| terms.follow_the_process())
+            .map(TicketTerms::lifetime)
+            .max()
+            .unwrap_or(limits::TICKET_LIFETIME)
+    }
+}
+
+/// Logs each warning once: listeners may share what they are of.
+fn warn(warnings: Vec<String>) {
+    let mut said = HashSet::new();
+    let mut left = 0;
+    for warning in &warnings {
+        if !said.insert(warning) {
+            continue;
+        }
+        if said.len() <= limits::LOAD_WARNINGS_MAX {
+            log::warn!("{warning}");
+        } else {
+            left += 1;
+        }
+    }
+    if left > 0 {
+        log::warn!("and {left} more warnings; `adit check` shows them all");
     }
 }

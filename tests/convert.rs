@@ -4,8 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use adit::config::convert::{Conversion, Source, convert, detect};
-use adit::config::{Address, Config, ConfigError, LogSink, ServerTls, SyslogFacility, SyslogLevel};
+use adit::config::{
+    Address, CertSource, ClientVerify, Config, ConfigError, LogSink, ServerTls, SniNoMatch,
+    SyslogFacility, SyslogLevel, TlsPolicy, TlsVersion,
+};
 use adit::limits;
+use rustls::{CipherSuite, NamedGroup};
 
 const TUNNEL: &str = include_str!("fixtures/tunnel.ini");
 const HITCH: &str = include_str!("fixtures/hitch.conf");
@@ -96,7 +100,11 @@ fn a_tunnel_ini_becomes_the_same_tunnel() {
 
     names_every_line(&conversion, TUNNEL, &[';', '#']);
     has_note(&conversion, 8, "became \"1KiB\"");
-    has_note(&conversion, 11, "does not ask clients for certificates");
+    has_note(
+        &conversion,
+        11,
+        "client_verify: Required, client_ca: \"./ca-cert.pem\"",
+    );
     assert!(
         conversion
             .ron
@@ -140,10 +148,16 @@ fn a_hitch_conf_becomes_the_same_front_door() {
         .iter()
         .map(|listener| (listener.address.to_string(), listener.tls.clone()))
         .collect();
-    let default = Some(ServerTls::new(
-        "/etc/hitch/default.pem",
-        "/etc/hitch/default.pem",
-    ));
+    let alpn: Vec<String> = ["h2", "http/1.1"].map(String::from).into();
+    // The last one is hitch's default.
+    let default = Some(ServerTls {
+        alpn: alpn.clone(),
+        ..ServerTls::of(
+            ["/etc/hitch/default.pem", "/etc/hitch/first.pem"]
+                .map(|pem| CertSource::new(pem, pem))
+                .into(),
+        )
+    });
     assert_eq!(
         listeners,
         [
@@ -151,10 +165,11 @@ fn a_hitch_conf_becomes_the_same_front_door() {
             ("[::1]:8443".into(), default),
             (
                 "192.0.2.1:9443".into(),
-                Some(ServerTls::new(
-                    "/etc/hitch/other.pem",
-                    "/etc/hitch/other.key"
-                ))
+                Some(ServerTls {
+                    sni_nomatch: SniNoMatch::Abort,
+                    alpn,
+                    ..ServerTls::new("/etc/hitch/other.pem", "/etc/hitch/other.key")
+                })
             ),
         ]
     );
@@ -175,15 +190,12 @@ fn a_hitch_conf_becomes_the_same_front_door() {
 
     names_every_line(&conversion, HITCH, &['#']);
     for (line, words) in [
-        (14, "one certificate for a listener"),
-        (19, "the last pem-file"),
         (22, "foreground"),
         (23, "does not change its user"),
-        (25, "ALPN"),
-        (27, "AEAD suites of TLS 1.2"),
+        (27, "none of these is the name of a cipher suite"),
         (29, "PROXY protocol"),
         (31, "keepalive"),
-        (38, "OCSP"),
+        (38, "fetches no OCSP responses"),
     ] {
         has_note(&conversion, line, words);
     }
@@ -221,7 +233,9 @@ fn hitch_defaults_and_short_forms_are_read() {
     );
     assert_eq!(config.shards.count, None);
     assert_eq!(config.log.level, log::LevelFilter::Error);
-    has_note(&conversion, 2, "always both and no other");
+    has_note(&conversion, 2, "versions before TLS 1.2 are broken");
+    let policy = config.listeners[0].tls.as_ref().map(|tls| &tls.policy);
+    assert_eq!(policy.map(|p| p.max), Some(TlsVersion::Tls12));
     has_note(&conversion, 2, "syslog is not on");
 
     let (config, conversion) = converted(
@@ -233,6 +247,90 @@ fn hitch_defaults_and_short_forms_are_read() {
     assert_eq!(config.timeouts.connect, limits::CONNECT_TIMEOUT);
     has_note(&conversion, 3, "became Daemon");
     has_note(&conversion, 4, "always has this limit");
+}
+
+#[test]
+fn what_hitch_is_told_of_tls_becomes_settings() {
+    let (config, conversion) = converted(
+        "frontend = { host = \"*\" port = \"443\" tls-protos = TLSv1.3 client-verify = none }
+         frontend = {
+             host = \"*\"
+             port = \"444\"
+             pem-file = { cert = \"own.pem\" private-key = \"own.key\" ocsp-resp-file = \"own.der\" }
+             match-global-certs = on
+             sni-nomatch-abort = off
+         }
+         pem-dir = \"certs\"
+         ciphers = \"ECDHE-ECDSA-AES128-GCM-SHA256:AES128-SHA\"
+         ciphersuites = \"TLS_AES_128_GCM_SHA256\"
+         ecdh-curve = \"X25519:prime256v1:secp521r1\"
+         sni-nomatch-abort = on
+         client-verify = optional
+         client-verify-ca = \"ca.pem\"\n",
+        Source::Hitch,
+    );
+    let [new, old] = &config.listeners[..] else {
+        panic!("{config:?}");
+    };
+    let (new, old) = (
+        new.tls.as_ref().expect("TLS"),
+        old.tls.as_ref().expect("TLS"),
+    );
+    let folder = CertSource::new("/etc/certs/", "/etc/certs/");
+    assert_eq!(new.certs, [folder.clone()]);
+    assert_eq!(
+        old.certs,
+        [
+            CertSource {
+                ocsp: Some("/etc/own.der".into()),
+                ..CertSource::new("/etc/own.pem", "/etc/own.key")
+            },
+            folder
+        ]
+    );
+    let groups = Some(vec![NamedGroup::X25519, NamedGroup::secp256r1]);
+    assert_eq!(
+        new.policy,
+        TlsPolicy {
+            min: TlsVersion::Tls13,
+            max: TlsVersion::Tls13,
+            ciphers: Some(vec![CipherSuite::TLS13_AES_128_GCM_SHA256]),
+            groups: groups.clone(),
+        }
+    );
+    assert_eq!(
+        old.policy,
+        TlsPolicy {
+            ciphers: Some(vec![
+                CipherSuite::TLS13_AES_128_GCM_SHA256,
+                CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+            ]),
+            groups,
+            ..TlsPolicy::default()
+        }
+    );
+    // A frontend's own word wins over that for all.
+    assert_eq!(new.sni_nomatch, SniNoMatch::Abort);
+    assert_eq!(old.sni_nomatch, SniNoMatch::Default);
+    assert_eq!(new.client_verify, None);
+    assert_eq!(
+        old.client_verify,
+        Some(ClientVerify {
+            required: false,
+            ca: "/etc/ca.pem".into(),
+            crls: Vec::new(),
+            allow: Vec::new(),
+        })
+    );
+    has_note(&conversion, 10, "AES128-SHA left out");
+    has_note(&conversion, 12, "secp521r1 left out");
+    // One half of the suites says nothing of the other.
+    let (config, _) = converted(
+        &format!("{HITCH_LEAST}ciphersuites = \"TLS_AES_128_GCM_SHA256\"\n"),
+        Source::Hitch,
+    );
+    let tls = config.listeners[0].tls.as_ref().expect("TLS");
+    assert_eq!(tls.policy.ciphers.as_ref().map(Vec::len), Some(7));
 }
 
 #[test]
@@ -325,10 +423,38 @@ fn what_cannot_be_converted_is_said_with_its_place() {
         (Hitch, String::new(), 1, 1, "without a pem-file"),
         (
             Hitch,
-            "pem-dir = \"/etc/hitch\"".into(),
+            "pem-file = \"certs/\"".into(),
             1,
+            12,
+            "write pem-dir",
+        ),
+        (
+            Hitch,
+            format!("{HITCH_LEAST}client-verify = required"),
+            2,
             1,
-            "no directory of them yet",
+            "add client-verify-ca",
+        ),
+        (
+            Hitch,
+            format!("{HITCH_LEAST}client-verify = yes"),
+            2,
+            17,
+            "write none, optional or required",
+        ),
+        (
+            Hitch,
+            format!("{HITCH_LEAST}alpn-protos = \"{}\"", "a".repeat(256)),
+            2,
+            15,
+            "longer than 255 bytes",
+        ),
+        (
+            Hitch,
+            "frontend = { cipers = \"x\" }".into(),
+            1,
+            14,
+            "did you mean ciphers?",
         ),
         (Hitch, "backlog".into(), 1, 1, "no value"),
         (Hitch, "backlog =".into(), 1, 1, "no value"),

@@ -22,7 +22,7 @@ listener on 127.0.0.1:8443, and behind it a page that shows the tunnel's own fig
 
 static AFTER_HELP: LazyLock<String> = LazyLock::new(|| {
     let mut text = format!(
-        "{DEMONSTRATION}\n\nThe options from --shards to --drain-timeout win over the \
+        "{DEMONSTRATION}\n\nThe options from --shards to --no-watch win over the \
          configuration file.\n\nWithout a configuration file:\n  \
          adit --listen '*:443' --backend 127.0.0.1:8080 --cert site.pem --key site.key\n  \
          adit --client --listen 127.0.0.1:8080 --backend example.org:443\n\n\
@@ -154,6 +154,9 @@ pub(crate) struct OverrideArgs {
     /// How long open tunnels may go on after the order to stop [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = parse_drain)]
     pub(crate) drain_timeout: Option<Duration>,
+    /// Reload when told to, but not when a file changes
+    #[arg(long)]
+    pub(crate) no_watch: bool,
 }
 
 #[derive(Debug, ClapArgs)]

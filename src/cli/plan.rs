@@ -47,6 +47,7 @@ pub(crate) struct Overrides {
     syslog: bool,
     admin: Option<Admin>,
     drain: Option<Duration>,
+    no_watch: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,6 +160,9 @@ impl Overrides {
         if let Some(drain) = self.drain {
             config.timeouts.drain = drain;
         }
+        if self.no_watch {
+            config.watch = None;
+        }
     }
 }
 
@@ -188,6 +192,7 @@ impl From<OverrideArgs> for Overrides {
                 AdminArg::Path(path) => Admin::Path(path),
             }),
             drain: args.drain_timeout,
+            no_watch: args.no_watch,
         }
     }
 }
@@ -303,7 +308,7 @@ mod tests {
     #[test]
     fn flags_win_over_the_source() {
         let config = config(&format!(
-            "{FLAGS} --shards 3 --cpus 1,4-5 --log-level debug --syslog --admin /a.sock --drain-timeout 90s"
+            "{FLAGS} --shards 3 --cpus 1,4-5 --log-level debug --syslog --admin /a.sock --drain-timeout 90s --no-watch"
         ));
         assert_eq!(config.shards.count, NonZeroUsize::new(3));
         assert_eq!(config.shards.cpus, Some(vec![1, 4, 5]));
@@ -314,6 +319,7 @@ mod tests {
         assert_eq!(sink.up_to, SyslogLevel::Debug);
         assert_eq!(config.admin, Admin::Path("/a.sock".into()));
         assert_eq!(config.timeouts.drain, Duration::from_secs(90));
+        assert_eq!(config.watch, None);
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(crate) struct Setup {
     pub(crate) listeners: Vec<ListenerStats>,
     pub(crate) drain_timeout: Duration,
     pub(crate) keys: TicketKeys,
+    /// For how long they are needed once they seal no more.
+    pub(crate) ticket_lifetime: Duration,
     /// Where the end is told.
     pub(crate) ended: flume::Sender<Result<Outcome, String>>,
 }
@@ -55,6 +57,7 @@ pub(crate) struct Control {
     listeners: Vec<ListenerStats>,
     drain_timeout: Duration,
     keys: TicketKeys,
+    ticket_lifetime: Duration,
     rekey_at: Instant,
     gatherings: Gatherings,
     reload: Option<Reload>,
@@ -93,6 +96,7 @@ async fn run(setup: Setup) {
         listeners,
         drain_timeout,
         keys,
+        ticket_lifetime,
         ended,
     } = setup;
     let now = Instant::now();
@@ -106,6 +110,7 @@ async fn run(setup: Setup) {
         listeners,
         drain_timeout,
         keys,
+        ticket_lifetime,
         rekey_at: now + limits::TICKET_KEY_ROTATION,
         gatherings: Gatherings::default(),
         reload: None,
@@ -182,6 +187,7 @@ impl Control {
                 generation,
                 result,
             } => self.prepared(shard, generation, result),
+            Report::Committed { shard, generation } => self.committed(shard, generation),
             Report::Drained { shard, cut } => {
                 if let Some(drain) = &mut self.drain {
                     drain.waiting.retain(|waiting| *waiting != shard);
@@ -267,7 +273,7 @@ impl Control {
 
     fn rekey(&mut self, now: Instant) {
         self.rekey_at = now + limits::TICKET_KEY_ROTATION;
-        match self.keys.rotated() {
+        match self.keys.rotated(self.ticket_lifetime) {
             Ok(keys) => {
                 self.keys = keys.clone();
                 self.order_all(|| Order::Rekey(keys.clone()));

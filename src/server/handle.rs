@@ -3,6 +3,8 @@
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use flume::RecvTimeoutError;
+
 use super::listeners::{self, Entry};
 use crate::config::Config;
 use crate::error::Error;
@@ -78,10 +80,16 @@ impl Handle {
         self.commands
             .send(Message::Command(command))
             .map_err(|_| Error::Stopped)?;
-        let patience = limits::PREPARE_TIMEOUT + limits::SHARD_START_TIMEOUT;
+        // Longer than the main shard allows all shards for both steps.
+        let patience = 2 * limits::PREPARE_TIMEOUT + limits::SHARD_START_TIMEOUT;
         match replied.recv_timeout(patience) {
             Ok(result) => result?,
-            Err(_) => return Err(Error::Stopped),
+            Err(RecvTimeoutError::Disconnected) => return Err(Error::Stopped),
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(Error::System(
+                    "not reloaded: the main shard does not answer; nothing was changed".into(),
+                ));
+            }
         }
         live.take_up(plan.config.clone(), change.opened);
         Ok(())

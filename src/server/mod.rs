@@ -169,6 +169,7 @@ impl Server {
             listeners,
             drain_timeout: plan.config.timeouts.drain,
             keys,
+            ticket_lifetime: plan.ticket_lifetime(),
             ended: ended_tx,
         };
         for message in waiting {

@@ -11,11 +11,12 @@ use std::task::{Poll, Waker};
 use futures_lite::FutureExt;
 
 use super::Shard;
-use crate::config::Address;
+use crate::config::{Address, Listener};
 use crate::limits;
 use crate::runtime;
 use crate::sys::socket;
 use crate::timer::Tick;
+use crate::tls::TicketTerms;
 use crate::tunnel::{self, Cause, CloseReason, Phase, Side, Summary, Terms};
 
 /// One listener on one shard.
@@ -24,6 +25,10 @@ pub(super) struct Entrance {
     address: Address,
     /// What the next connection meets.
     terms: RefCell<Rc<Terms>>,
+    /// How its tickets are made.
+    tickets: RefCell<Option<TicketTerms>>,
+    /// Connections that the kernel may hold at each door.
+    backlog: Cell<u32>,
     closing: Cell<bool>,
     /// The tasks that wait at its doors.
     waiting: RefCell<Vec<Waker>>,
@@ -44,10 +49,12 @@ impl Door {
 }
 
 impl Entrance {
-    pub(super) fn new(address: Address, terms: Rc<Terms>) -> Self {
+    pub(super) fn new(listener: &Listener, terms: Rc<Terms>, tickets: Option<TicketTerms>) -> Self {
         Self {
-            address,
+            address: listener.address.clone(),
             terms: RefCell::new(terms),
+            tickets: RefCell::new(tickets),
+            backlog: Cell::new(listener.backlog),
             closing: Cell::new(false),
             waiting: RefCell::default(),
         }
@@ -62,27 +69,45 @@ impl Entrance {
         self.terms.borrow().clone()
     }
 
+    pub(super) fn tickets(&self) -> Option<TicketTerms> {
+        self.tickets.borrow().clone()
+    }
+
     /// The next connection meets these terms.
-    pub(super) fn renew(&self, terms: Rc<Terms>) {
+    pub(super) fn renew(&self, terms: Rc<Terms>, tickets: Option<TicketTerms>) {
         *self.terms.borrow_mut() = terms;
+        *self.tickets.borrow_mut() = tickets;
+    }
+
+    /// So many connections may wait at each door from now on.
+    pub(super) fn allow_waiting(&self, backlog: u32) {
+        if self.backlog.replace(backlog) != backlog {
+            self.call();
+        }
     }
 
     /// Lets in who is waiting already, and nobody after that.
     pub(super) fn close(&self) {
         self.closing.set(true);
+        self.call();
+    }
+
+    /// Wakes whoever waits at a door.
+    fn call(&self) {
         for waker in self.waiting.take() {
             waker.wake();
         }
     }
 
-    /// Waits until the door has a connection to give, or is to be shut.
+    /// Waits until the door has a connection to give, is to be shut, or is to
+    /// hold another number than `backlog`.
     ///
     /// # Errors
     ///
     /// It cannot be waited for, since there is no descriptor to do it with.
-    async fn knock(&self, door: &Door) -> io::Result<()> {
-        let closing = poll_fn(|cx| {
-            if self.closing.get() {
+    async fn knock(&self, door: &Door, backlog: u32) -> io::Result<()> {
+        let called = poll_fn(|cx| {
+            if self.closing.get() || self.backlog.get() != backlog {
                 return Poll::Ready(Ok(()));
             }
             let mut waiting = self.waiting.borrow_mut();
@@ -91,7 +116,7 @@ impl Entrance {
             }
             Poll::Pending
         });
-        closing.or(runtime::acceptable(door.fd.as_fd())).await
+        called.or(runtime::acceptable(door.fd.as_fd())).await
     }
 }
 
@@ -112,11 +137,18 @@ impl Shard {
     /// let in: closing the socket would reset them.
     async fn attend(self: &Rc<Self>, entrance: &Entrance, door: &Door) {
         let mut refused = false;
+        let mut backlog = entrance.backlog.get();
         loop {
             let closing = entrance.closing.get();
-            if !closing && entrance.knock(door).await.is_err() {
+            if !closing && entrance.knock(door, backlog).await.is_err() {
                 // Nobody need be waiting, so that accepting would not tell.
                 runtime::sleep(limits::ACCEPT_PAUSE).await;
+            }
+            let wanted = entrance.backlog.get();
+            if wanted != std::mem::replace(&mut backlog, wanted)
+                && let Err(error) = socket::set_backlog(door.fd.as_fd(), wanted)
+            {
+                log::warn!("{}: the backlog stays as it was: {error}", entrance.address);
             }
             for taken in 0.. {
                 // While closing the queue is emptied in one go, so that as few

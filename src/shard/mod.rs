@@ -27,7 +27,7 @@ use crate::metrics::{Counters, ShardStats};
 use crate::plan::Plan;
 use crate::runtime::{self, Job, Queues};
 use crate::timer::{Tick, Timers};
-use crate::tls::{self, ClientParts, TicketKeys};
+use crate::tls::{self, ClientParts, TicketKeys, TicketTerms};
 use crate::tunnel::{Ids, Scratch, Surroundings, Terms, Way};
 pub(crate) use entrance::Door;
 use entrance::Entrance;
@@ -64,6 +64,8 @@ pub(crate) struct Shard {
     draining: RefCell<Vec<Waker>>,
     /// Tasks that are ended with the shard.
     jobs: RefCell<Vec<Job>>,
+    /// Nothing is taken up any more: what opened now would never be closed.
+    told_to_drain: Cell<bool>,
 }
 
 /// A configuration made ready, and not yet taken up.
@@ -78,6 +80,7 @@ struct Prepared {
 struct PreparedEntrance {
     listener: config::Listener,
     terms: Rc<Terms>,
+    tickets: Option<TicketTerms>,
     /// None: the doors that are open already.
     doors: Option<Vec<Door>>,
 }
@@ -117,6 +120,7 @@ impl Shard {
             warned: Cell::new((Tick::NEVER, 0)),
             draining: RefCell::default(),
             jobs: RefCell::default(),
+            told_to_drain: Cell::new(false),
         });
         let sockets = sockets.into_iter().map(Some).collect();
         let first = match shard.prepare(0, &plan, sockets) {
@@ -173,6 +177,9 @@ impl Shard {
     /// Carries out orders until the one to leave.
     async fn obey(self: &Rc<Self>, inbox: &flume::Receiver<Order>, first: Prepared) {
         let mut prepared = Some(first);
+        // Orders may overtake each other where an inbox was full: what was
+        // aborted is not prepared after that.
+        let mut aborted = 0;
         while let Ok(order) = inbox.recv_async().await {
             match order {
                 Order::Serve => self.commit(&mut prepared, 0),
@@ -182,6 +189,7 @@ impl Shard {
                         .report(Report::Snapshot { gathering, stats })
                         .await;
                 }
+                Order::Prepare { generation, .. } if generation <= aborted => {}
                 Order::Prepare {
                     generation,
                     plan,
@@ -201,11 +209,19 @@ impl Shard {
                     };
                     self.mesh.report(report).await;
                 }
-                Order::Commit { generation } => self.commit(&mut prepared, generation),
+                Order::Commit { generation } => {
+                    self.commit(&mut prepared, generation);
+                    let report = Report::Committed {
+                        shard: self.number,
+                        generation,
+                    };
+                    self.mesh.report(report).await;
+                }
                 Order::Abort { generation } => {
+                    aborted = aborted.max(generation);
                     prepared.take_if(|ready| ready.generation == generation);
                 }
-                Order::Rekey(keys) => self.rekey(keys),
+                Order::Rekey(keys) => self.rekey(keys, prepared.as_mut()),
                 Order::Drain => self.drain(),
                 Order::Cut => {
                     self.around.cut.set(true);
@@ -232,12 +248,16 @@ impl Shard {
             .map(|(service, parts)| self.service(service, parts.as_ref()).map(Rc::new))
             .collect::<Result<Vec<_>, _>>()?;
         let mut entrances = Vec::with_capacity(config.listeners.len());
-        for ((listener, identity), doors) in
-            config.listeners.iter().zip(&plan.identities).zip(sockets)
+        let loaded = plan.servers.iter().zip(&plan.tickets);
+        for ((listener, (parts, tickets)), doors) in
+            config.listeners.iter().zip(loaded).zip(sockets)
         {
-            let tls = match (&listener.tls, identity) {
-                (Some(tls), Some(identity)) => {
-                    let made = tls::server_config(tls, identity, &keys);
+            let tls = match (&listener.tls, parts) {
+                (Some(tls), Some(parts)) => {
+                    let ticketer = tickets.as_ref().map(|terms| terms.ticketer(&keys));
+                    let made = ticketer
+                        .transpose()
+                        .and_then(|ticketer| tls::server_config(tls, parts, ticketer));
                     Some(made.map_err(|error| format!("{}: {error}", listener.name))?)
                 }
                 _ => None,
@@ -269,6 +289,7 @@ impl Shard {
                     truncation: config.truncation,
                     buffer_size: config.buffer_size,
                 }),
+                tickets: tickets.clone(),
                 doors,
             });
         }
@@ -301,6 +322,9 @@ impl Shard {
         let Some(ready) = prepared.take_if(|ready| ready.generation == generation) else {
             return;
         };
+        if self.told_to_drain.get() {
+            return;
+        }
         {
             // Tunnels on older terms may need the greater space.
             let mut scratch = self.around.scratch.borrow_mut();
@@ -313,6 +337,7 @@ impl Shard {
         for PreparedEntrance {
             listener,
             terms,
+            tickets,
             doors,
         } in ready.entrances
         {
@@ -320,12 +345,13 @@ impl Shard {
                 None => {
                     if let Some(at) = old.iter().position(|e| e.address() == &listener.address) {
                         let entrance = old.swap_remove(at);
-                        entrance.renew(terms);
+                        entrance.renew(terms, tickets);
+                        entrance.allow_waiting(listener.backlog);
                         new.push(entrance);
                     }
                 }
                 Some(doors) => {
-                    let entrance = Rc::new(Entrance::new(listener.address, terms));
+                    let entrance = Rc::new(Entrance::new(&listener, terms, tickets));
                     for door in doors {
                         self.open(&entrance, door);
                     }
@@ -339,18 +365,18 @@ impl Shard {
         }
     }
 
-    fn rekey(&self, keys: TicketKeys) {
+    /// Seals tickets with other keys, and does so in what is prepared, too.
+    /// Listeners that have keys of their own keep them.
+    fn rekey(&self, keys: TicketKeys, prepared: Option<&mut Prepared>) {
         for entrance in self.entrances.borrow().iter() {
-            let terms = entrance.terms();
-            let Some(tls) = &terms.tls else {
-                continue;
-            };
-            match tls::with_ticket_keys(tls, &keys) {
-                Ok(tls) => entrance.renew(Rc::new(Terms {
-                    tls: Some(tls),
-                    ..Terms::clone(&terms)
-                })),
-                Err(error) => log::error!("the ticket keys stay as they are: {error}"),
+            let tickets = entrance.tickets();
+            if let Some(terms) = rekeyed(&entrance.terms(), tickets.as_ref(), &keys) {
+                entrance.renew(terms, tickets);
+            }
+        }
+        for entrance in prepared.into_iter().flat_map(|ready| &mut ready.entrances) {
+            if let Some(terms) = rekeyed(&entrance.terms, entrance.tickets.as_ref(), &keys) {
+                entrance.terms = terms;
             }
         }
         *self.keys.borrow_mut() = keys;
@@ -359,6 +385,7 @@ impl Shard {
     /// Closes every entrance and sees to it that the end of the last tunnel is
     /// reported.
     fn drain(self: &Rc<Self>) {
+        self.told_to_drain.set(true);
         for entrance in self.entrances.take() {
             entrance.close();
         }
@@ -414,6 +441,23 @@ impl Shard {
             poll_fn(|cx| timers.poll_wanted(cx)).await;
             runtime::sleep(limits::TICK).await;
             timers.advance(Instant::now());
+        }
+    }
+}
+
+/// The same terms with the process's new ticket keys, if they are what its
+/// tickets are sealed with.
+fn rekeyed(terms: &Terms, tickets: Option<&TicketTerms>, keys: &TicketKeys) -> Option<Rc<Terms>> {
+    let tls = terms.tls.as_ref()?;
+    let tickets = tickets.filter(|tickets| tickets.follow_the_process())?;
+    match tickets.ticketer(keys) {
+        Ok(ticketer) => Some(Rc::new(Terms {
+            tls: Some(tls::with_ticketer(tls, ticketer)),
+            ..terms.clone()
+        })),
+        Err(error) => {
+            log::error!("the ticket keys stay as they are: {error}");
+            None
         }
     }
 }

@@ -1,77 +1,78 @@
 //! A certificate chain with its private key, as PEM files hold them.
 
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
-use rustls::crypto::aws_lc_rs::default_provider;
-use rustls::pki_types::pem::{self, PemObject};
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
-use serde::Serialize;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use rustls::sign::{CertifiedKey, SigningKey};
 use zeroize::Zeroizing;
 
+use super::certificate::CertificateInfo;
+use super::ocsp::Staple;
+use super::pem::{self, PemFile, wrong};
 use crate::config::CertSource;
 use crate::error::Error;
 use crate::limits;
 
 /// A certificate chain and its private key, found to belong together.
 pub struct Identity {
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-    info: CertificateInfo,
-}
-
-/// What there is to know of an identity's certificate.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct CertificateInfo {
-    /// The names it is good for: its DNS names and addresses (RFC 5280,
-    /// section 4.2.1.6), or its common name if it has none.
-    pub names: Vec<String>,
-    /// Who issued it.
-    pub issuer: String,
-    /// The kind of its public key, such as `ECDSA P-256` or `RSA 2048`.
-    pub key_type: String,
-    /// The moment it becomes good.
-    #[serde(skip)]
-    pub not_before: SystemTime,
-    /// The moment it ceases to be good.
-    #[serde(skip)]
-    pub not_after: SystemTime,
-    /// Certificates in the chain, the leaf included.
-    pub chain_length: usize,
-    /// What an operator should mend soon, in sentences.
-    pub warnings: Vec<String>,
+    pub(super) chain: Vec<CertificateDer<'static>>,
+    pub(super) key: Zeroizing<PrivateKeyDer<'static>>,
+    pub(super) staple: Option<Staple>,
+    pub(super) info: CertificateInfo,
 }
 
 impl Identity {
     /// Reads the files, checks that the key is the certificate's and that the
-    /// certificate has not expired at `now`.
+    /// certificate has not expired at `now`. An OCSP response that is no good
+    /// is warned of and not used.
     ///
     /// # Errors
     ///
     /// [`Error::Identity`], with a text that names the file and the remedy.
     pub fn load(source: &CertSource, now: SystemTime) -> Result<Self, Error> {
-        let chain = read_chain(&source.cert)?;
-        let key_path = source.key.as_ref().unwrap_or(&source.cert);
-        let (key, key_warning) = read_key(key_path)?;
-        // Bounded: read_chain gives at least one.
-        let leaf = chain.first().ok_or_else(|| no_certificate(&source.cert))?;
-        let mut info = describe(&source.cert, leaf, chain.len())?;
-        info.warnings.extend(key_warning);
-        check_match(&source.cert, key_path, &chain, &key)?;
-        check_dates(&source.cert, &mut info, now)?;
-        Ok(Self { chain, key, info })
+        let (identity, _) = Self::read(source, now)?;
+        match identity.info.expired(now) {
+            Some(expired) => Err(wrong(&source.cert, expired)),
+            None => Ok(identity),
+        }
     }
 
     /// What there is to know of the certificate.
     pub fn info(&self) -> &CertificateInfo {
         &self.info
+    }
+
+    /// As [`load`](Self::load), but for a certificate that may have expired.
+    /// Its key comes along, ready for use.
+    pub(super) fn read(
+        source: &CertSource,
+        now: SystemTime,
+    ) -> Result<(Self, Arc<dyn SigningKey>), Error> {
+        let file = PemFile::read(&source.cert)?;
+        let chain = read_chain(&source.cert, &file)?;
+        let mut info = CertificateInfo::of(&source.cert, &chain[0], chain.len(), now)?;
+        let (key_path, key, permissions) = read_key(source, &file)?;
+        drop(file);
+        if permissions & 0o077 != 0 {
+            info.warnings.push(format!(
+                "{}: the private key's file can be read by others than its owner \
+                 (mode {permissions:03o}); run `chmod 600` on it",
+                key_path.display(),
+            ));
+        }
+        let signing = check_match(&source.cert, &key_path, &chain[0], &key)?;
+        let staple = read_staple(source, &chain, &mut info, now)?;
+        let identity = Self {
+            chain,
+            key,
+            staple,
+            info,
+        };
+        Ok((identity, signing))
     }
 
     pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
@@ -92,108 +93,93 @@ impl fmt::Debug for Identity {
     }
 }
 
-fn wrong(path: &Path, what: impl fmt::Display) -> Error {
-    Error::Identity(format!("{}: {what}", path.display()))
+/// The files that may lie beside a certificate `X.pem` under this ending:
+/// `X.ENDING` and `X.pem.ENDING`.
+pub(super) fn beside(cert: &Path, ending: &str) -> [PathBuf; 2] {
+    let mut appended = cert.as_os_str().to_owned();
+    appended.push(".");
+    appended.push(ending);
+    [cert.with_extension(ending), appended.into()]
 }
 
-fn read(path: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), Error> {
-    let mut file =
-        File::open(path).map_err(|e| wrong(path, format_args!("cannot be read: {e}")))?;
-    let meta = file
-        .metadata()
-        .map_err(|e| wrong(path, format_args!("cannot be read: {e}")))?;
-    if meta.is_dir() {
-        return Err(wrong(path, "is a directory; name a PEM file"));
-    }
-    let mut bytes = Zeroizing::new(Vec::new());
-    file.by_ref()
-        .take(limits::FILE_SIZE_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|e| wrong(path, format_args!("cannot be read: {e}")))?;
-    if bytes.len() as u64 > limits::FILE_SIZE_MAX {
-        return Err(wrong(
-            path,
-            format_args!("is larger than {} bytes", limits::FILE_SIZE_MAX),
+/// At least one certificate, the server's own first.
+fn read_chain(path: &Path, file: &PemFile) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let found = file.certificates()?;
+    if let Some((line, _)) = found.get(limits::CHAIN_LENGTH_MAX) {
+        return Err(file.wrong_at(
+            *line,
+            format_args!(
+                "a chain has at most {} certificates, the server's own first; this is one too \
+                 many",
+                limits::CHAIN_LENGTH_MAX
+            ),
         ));
     }
-    Ok((bytes, meta.mode()))
-}
-
-fn no_certificate(path: &Path) -> Error {
-    wrong(
-        path,
-        "holds no certificate; a PEM file has a block that begins with -----BEGIN CERTIFICATE-----",
-    )
-}
-
-fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-    let (bytes, _) = read(path)?;
-    let chain = CertificateDer::pem_slice_iter(&bytes)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| wrong(path, pem_fault(&e)))?;
-    if chain.is_empty() {
-        return Err(no_certificate(path));
-    }
-    Ok(chain)
-}
-
-fn read_key(path: &Path) -> Result<(PrivateKeyDer<'static>, Option<String>), Error> {
-    let (bytes, mode) = read(path)?;
-    let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|e| match e {
-        pem::Error::NoItemsFound if contains(&bytes, b"ENCRYPTED") => wrong(
+    if found.is_empty() {
+        return Err(wrong(
             path,
-            "the private key is encrypted, and adit asks for no passphrase; write it out in the \
-             clear with `openssl pkey -in OLD -out NEW` and make NEW readable by its owner only",
-        ),
-        pem::Error::NoItemsFound => wrong(
-            path,
-            "holds no private key; a PEM file has a block that begins with \
-             -----BEGIN PRIVATE KEY-----",
-        ),
-        other => wrong(path, pem_fault(&other)),
-    })?;
-    let readable = mode & 0o077 != 0;
-    let warning = readable.then(|| {
-        format!(
-            "{}: the private key's file can be read by others than its owner (mode {:03o}); \
-             run `chmod 600` on it",
-            path.display(),
-            mode & 0o777
-        )
-    });
-    Ok((key, warning))
-}
-
-fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack
-        .windows(needle.len())
-        .any(|window| window == needle)
-}
-
-fn pem_fault(error: &pem::Error) -> String {
-    match error {
-        pem::Error::MissingSectionEnd { .. } => {
-            "a PEM block does not end; is the file cut short?".into()
-        }
-        pem::Error::Base64Decode(_) => {
-            "a PEM block is not valid base64; is the file damaged?".into()
-        }
-        other => format!("is no valid PEM: {other:?}"),
+            "holds no certificate; a PEM file has a block that begins with \
+             -----BEGIN CERTIFICATE-----",
+        ));
     }
+    Ok(found.into_iter().map(|(_, der)| der).collect())
+}
+
+type Key = Zeroizing<PrivateKeyDer<'static>>;
+
+/// The key, where it was, and that file's permissions.
+fn read_key(source: &CertSource, cert: &PemFile) -> Result<(PathBuf, Key, u32), Error> {
+    if let Some(path) = &source.key {
+        return match read_key_of(path)? {
+            Some((key, permissions)) => Ok((path.clone(), key, permissions)),
+            None => Err(wrong(
+                path,
+                "holds no private key; a PEM file has a block that begins with \
+                 -----BEGIN PRIVATE KEY-----",
+            )),
+        };
+    }
+    if let Some(key) = cert.key()? {
+        return Ok((source.cert.clone(), key, cert.permissions()));
+    }
+    let places = beside(&source.cert, "key");
+    for path in &places {
+        // The certificate may itself be called `X.key`.
+        if *path != source.cert
+            && path.exists()
+            && let Some((key, permissions)) = read_key_of(path)?
+        {
+            return Ok((path.clone(), key, permissions));
+        }
+    }
+    Err(wrong(
+        &source.cert,
+        format_args!(
+            "holds no private key, and there is none beside it; put the key into this file or \
+             into {}, or name its file with key: \"...\"",
+            places[0].display()
+        ),
+    ))
+}
+
+fn read_key_of(path: &Path) -> Result<Option<(Key, u32)>, Error> {
+    let file = PemFile::read(path)?;
+    Ok(file.key()?.map(|key| (key, file.permissions())))
 }
 
 fn check_match(
     cert_path: &Path,
     key_path: &Path,
-    chain: &[CertificateDer<'static>],
+    leaf: &CertificateDer<'static>,
     key: &PrivateKeyDer<'static>,
-) -> Result<(), Error> {
-    match CertifiedKey::from_der(
-        chain.to_vec(),
-        key.clone_key(),
-        &Arc::new(default_provider()),
-    ) {
-        Ok(_) => Ok(()),
+) -> Result<Arc<dyn SigningKey>, Error> {
+    let unusable = |error| wrong(key_path, format_args!("cannot be used: {error}"));
+    let signing = any_supported_type(key).map_err(unusable)?;
+    match CertifiedKey::new(vec![leaf.clone()], signing.clone()).keys_match() {
+        // A kind of key that does not tell its public half is trusted.
+        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
+            Ok(signing)
+        }
         Err(rustls::Error::InconsistentKeys(_)) => Err(wrong(
             key_path,
             format_args!(
@@ -202,121 +188,40 @@ fn check_match(
                 cert_path.display()
             ),
         )),
-        Err(error) => Err(wrong(key_path, format_args!("cannot be used: {error}"))),
+        Err(error) => Err(unusable(error)),
     }
 }
 
-fn check_dates(path: &Path, info: &mut CertificateInfo, now: SystemTime) -> Result<(), Error> {
-    match info.not_after.duration_since(now) {
-        Err(ago) => {
-            return Err(wrong(
-                path,
-                format_args!(
-                    "the certificate expired {} ago; every client would refuse it. Renew it",
-                    days(ago.duration())
-                ),
+fn read_staple(
+    source: &CertSource,
+    chain: &[CertificateDer<'static>],
+    info: &mut CertificateInfo,
+    now: SystemTime,
+) -> Result<Option<Staple>, Error> {
+    let path = source.ocsp.clone().or_else(|| {
+        let mut places = beside(&source.cert, "ocsp").into_iter();
+        places.find(|path| path.exists())
+    });
+    let mut staple = None;
+    if let Some(path) = path {
+        let (bytes, _) = pem::read(&path)?;
+        let (good, about) = Staple::judge(&path, &bytes, chain, now);
+        if let Some(fault) = &about.fault {
+            info.warnings.push(format!(
+                "{}: the OCSP response is not stapled: {fault}",
+                path.display()
             ));
         }
-        Ok(left) if left < limits::CERTIFICATE_EXPIRY_WARNING => info.warnings.push(format!(
-            "{}: the certificate expires in {}",
-            path.display(),
-            days(left)
-        )),
-        Ok(_) => {}
+        info.ocsp = Some(about);
+        staple = good;
     }
-    if let Ok(ahead) = info.not_before.duration_since(now)
-        && !ahead.is_zero()
-    {
+    if info.must_staple && staple.is_none() {
         info.warnings.push(format!(
-            "{}: the certificate is not valid for another {}; is the clock right?",
-            path.display(),
-            days(ahead)
+            "{}: the certificate tells clients to refuse it without a stapled OCSP response \
+             (must-staple), and there is none that is good; put one into {}",
+            source.cert.display(),
+            beside(&source.cert, "ocsp")[0].display()
         ));
     }
-    Ok(())
-}
-
-fn days(duration: Duration) -> String {
-    let hours = duration.as_secs() / 3600;
-    match hours {
-        0..48 => format!("{hours} hours"),
-        _ => format!("{} days", hours / 24),
-    }
-}
-
-fn describe(
-    path: &Path,
-    leaf: &CertificateDer<'_>,
-    chain_length: usize,
-) -> Result<CertificateInfo, Error> {
-    let (_, cert) = X509Certificate::from_der(leaf).map_err(|e| {
-        wrong(
-            path,
-            format_args!("the first certificate is malformed: {e}"),
-        )
-    })?;
-    let time = |seconds: i64| {
-        if seconds >= 0 {
-            UNIX_EPOCH + Duration::from_secs(seconds.unsigned_abs())
-        } else {
-            UNIX_EPOCH
-        }
-    };
-    Ok(CertificateInfo {
-        names: names(&cert),
-        issuer: cert.issuer().to_string(),
-        key_type: key_type(&cert),
-        not_before: time(cert.validity().not_before.timestamp()),
-        not_after: time(cert.validity().not_after.timestamp()),
-        chain_length,
-        warnings: Vec::new(),
-    })
-}
-
-fn names(cert: &X509Certificate<'_>) -> Vec<String> {
-    let alternative = match cert.subject_alternative_name() {
-        Ok(Some(extension)) => extension
-            .value
-            .general_names
-            .iter()
-            .filter_map(|name| match name {
-                GeneralName::DNSName(name) => Some((*name).to_owned()),
-                GeneralName::IPAddress(bytes) => address(bytes),
-                _ => None,
-            })
-            .collect(),
-        _ => Vec::new(),
-    };
-    if !alternative.is_empty() {
-        return alternative;
-    }
-    cert.subject()
-        .iter_common_name()
-        .filter_map(|name| name.as_str().ok())
-        .map(str::to_owned)
-        .collect()
-}
-
-fn address(bytes: &[u8]) -> Option<String> {
-    if let Ok(v4) = <[u8; 4]>::try_from(bytes) {
-        return Some(std::net::Ipv4Addr::from(v4).to_string());
-    }
-    let v6 = <[u8; 16]>::try_from(bytes).ok()?;
-    Some(std::net::Ipv6Addr::from(v6).to_string())
-}
-
-fn key_type(cert: &X509Certificate<'_>) -> String {
-    use x509_parser::public_key::PublicKey;
-    let spki = cert.public_key();
-    match spki.parsed() {
-        Ok(PublicKey::RSA(key)) => format!("RSA {}", key.key_size()),
-        Ok(PublicKey::EC(point)) => match point.key_size() {
-            // 521 bits lie in 66 bytes.
-            528 => "ECDSA P-521".into(),
-            bits => format!("ECDSA P-{bits}"),
-        },
-        // RFC 8410, section 3.
-        _ if spki.algorithm.algorithm.to_id_string() == "1.3.101.112" => "Ed25519".into(),
-        _ => spki.algorithm.algorithm.to_id_string(),
-    }
+    Ok(staple)
 }

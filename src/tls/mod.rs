@@ -1,59 +1,93 @@
 //! Certificates, session tickets, and what becomes of them: the rustls
 //! configuration of one listener, or one service, on one shard.
+//!
+//! Off the shards, a [`Loader`] reads a listener's files into [`ServerParts`]:
+//! `pem` cuts them into blocks, `identity` pairs a certificate with its key and
+//! its OCSP response (`ocsp`), `directory` finds many, `store` keeps them small.
+//! Each shard makes its own `resolver` from that, which chooses by name, and its
+//! own verifier of clients (`client_verify`, by `subject`). `client` is the
+//! other side: TLS towards backends.
 
+mod certificate;
 mod client;
+mod client_verify;
+mod directory;
 mod identity;
+mod key_log;
 mod names;
+mod ocsp;
+mod pem;
 mod policy;
+mod resolver;
+mod server;
+mod store;
+mod subject;
 mod ticket;
 
+pub use certificate::CertificateInfo;
 pub(crate) use client::{ClientParts, client_config};
-pub use identity::{CertificateInfo, Identity};
+pub use identity::Identity;
 pub use names::{group_name, group_named, suite_name, suite_named, version_name};
-pub use policy::{cipher_suites, groups, version_of};
-pub(crate) use ticket::TicketKeys;
-
-/// PROVISIONAL
-pub(crate) struct Subject {
-    pub(crate) cn: Option<String>,
-}
-impl Subject {
-    pub(crate) fn of(_: &rustls::pki_types::CertificateDer<'_>) -> Result<Self, ()> {
-        Err(())
-    }
-    pub(crate) fn fits(&self, _: &crate::config::SubjectPattern) -> bool {
-        false
-    }
-}
+pub use ocsp::OcspInfo;
+pub use policy::{cipher_suites, groups, spoken, version_of};
+pub use server::{Loader, ServerParts};
+pub use subject::Subject;
+pub use ticket::{Encoding, KeySize, Rotation, TicketFile};
+pub(crate) use ticket::{TicketKeys, TicketTerms, Ticketer};
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::server::NoServerSessionStorage;
 use rustls::{Error, ServerConfig};
 
-use crate::config::ServerTls;
-use ticket::Ticketer;
+use crate::config::{ClientTls, ServerTls};
+use crate::error::Error as LoadError;
 
 /// What one listener on one shard accepts with.
 ///
 /// Each shard makes its own, down to the provider and the parsed key, so that
-/// no reference count is shared between cores.
+/// no reference count is shared between cores. Without a `ticketer` no tickets
+/// are sent.
 pub(crate) fn server_config(
     tls: &ServerTls,
-    identity: &Identity,
-    keys: &TicketKeys,
+    parts: &ServerParts,
+    ticketer: Option<Arc<Ticketer>>,
 ) -> Result<Arc<ServerConfig>, Error> {
     let mut config = ServerConfig::builder_with_provider(Arc::new(policy::provider(&tls.policy)))
         .with_protocol_versions(policy::versions(&tls.policy))?
-        .with_no_client_auth()
-        .with_single_cert(identity.chain().to_vec(), identity.key())?;
+        .with_client_cert_verifier(parts.verifier())
+        .with_cert_resolver(parts.resolver(tls));
+    config.alpn_protocols = tls.alpn.iter().map(|name| name.clone().into()).collect();
+    // An order that somebody wrote down is meant.
+    config.ignore_client_order = tls.policy.ciphers.is_some();
+    // 0-RTT stays off. What a client sends with it can be sent again by anybody
+    // who saw it (RFC 8446, section 8), and only the backend, which does not
+    // learn of it from plain bytes, could know what may be done twice. To tell
+    // first from second would also take memory that all shards share.
+    config.max_early_data_size = 0;
+    if let Some(log) = parts.key_log()? {
+        config.key_log = Arc::new(log);
+    }
     // A cache would be locked, and would know only one shard's sessions.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = tls.tickets.count;
-    if tls.tickets.count > 0 {
-        config.ticketer = Arc::new(Ticketer::new(keys)?);
+    config.send_tls13_tickets = 0;
+    if let Some(ticketer) = ticketer {
+        config.send_tls13_tickets = tls.tickets.count;
+        config.ticketer = ticketer;
     }
     Ok(Arc::new(config))
+}
+
+/// Reads and checks what a service's TLS towards its backends is made of, and
+/// gives what an operator should know, in sentences.
+///
+/// # Errors
+///
+/// [`Error::Identity`](crate::Error::Identity), with a text that names the file
+/// and the remedy.
+pub fn check_client(tls: &ClientTls, now: SystemTime) -> Result<Vec<String>, LoadError> {
+    ClientParts::load(tls, now).map(|parts| parts.warnings)
 }
 
 /// Whether a handshake failed because no certificate is for the name that the
@@ -63,13 +97,8 @@ pub(crate) fn is_unknown_name(error: &Error) -> bool {
 }
 
 /// The configuration with other ticket keys and all else the same.
-pub(crate) fn with_ticket_keys(
-    config: &ServerConfig,
-    keys: &TicketKeys,
-) -> Result<Arc<ServerConfig>, Error> {
+pub(crate) fn with_ticketer(config: &ServerConfig, ticketer: Arc<Ticketer>) -> Arc<ServerConfig> {
     let mut config = config.clone();
-    if config.ticketer.enabled() {
-        config.ticketer = Arc::new(Ticketer::new(keys)?);
-    }
-    Ok(Arc::new(config))
+    config.ticketer = ticketer;
+    Arc::new(config)
 }

@@ -26,6 +26,18 @@ pub fn version_of(suite: CipherSuite) -> Option<TlsVersion> {
     })
 }
 
+/// The cipher suites and the groups that a policy comes down to, the most
+/// wanted first.
+pub fn spoken(policy: &TlsPolicy) -> (Vec<CipherSuite>, Vec<NamedGroup>) {
+    let provider = provider(policy);
+    let suites = provider.cipher_suites.iter().map(|suite| suite.suite());
+    let within = |suite: &CipherSuite| {
+        version_of(*suite).is_some_and(|version| (policy.min..=policy.max).contains(&version))
+    };
+    let groups = provider.kx_groups.iter().map(|group| group.name());
+    (suites.filter(within).collect(), groups.collect())
+}
+
 /// A provider of what the policy allows, in its order. It is made anew each
 /// time, so that shards share none.
 pub(super) fn provider(policy: &TlsPolicy) -> CryptoProvider {

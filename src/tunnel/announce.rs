@@ -43,7 +43,7 @@ pub(super) fn header(
 
 fn subject(facts: &Facts<'_>) -> Option<Subject> {
     let certificate = facts.tls.as_ref()?.certificate?;
-    Subject::of(certificate).ok()
+    Subject::of(certificate)
 }
 
 fn say<'a>(
@@ -75,7 +75,7 @@ fn say<'a>(
                 version: Some(tls.version.as_bytes()),
                 cipher: Some(tls.cipher.as_bytes()),
                 cn: subject
-                    .and_then(|subject| subject.cn.as_deref())
+                    .and_then(|subject| subject.common_name.as_deref())
                     .map(str::as_bytes),
                 ..Ssl::default()
             })

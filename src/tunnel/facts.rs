@@ -33,8 +33,8 @@ impl Facts<'_> {
 
     fn is_one_of(&self, patterns: &[SubjectPattern]) -> bool {
         let certificate = self.tls.as_ref().and_then(|tls| tls.certificate);
-        let subject = certificate.and_then(|certificate| Subject::of(certificate).ok());
-        subject.is_some_and(|subject| patterns.iter().any(|pattern| subject.fits(pattern)))
+        let subject = certificate.and_then(Subject::of);
+        subject.is_some_and(|subject| patterns.iter().any(|pattern| subject.matches(pattern)))
     }
 }
 

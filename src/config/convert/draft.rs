@@ -34,9 +34,19 @@ pub(super) struct Draft<'a> {
 #[derive(Debug)]
 pub(super) struct DraftListener {
     pub(super) address: Setting,
+    /// At least one, the default first.
+    pub(super) certs: Vec<DraftCert>,
+    /// Other settings of its TLS, in the order of printing: key and value.
+    pub(super) tls: Vec<(&'static str, Setting)>,
+    pub(super) backlog: Option<Setting>,
+}
+
+/// A certificate, or a directory of them.
+#[derive(Clone, Debug)]
+pub(super) struct DraftCert {
     pub(super) cert: Setting,
     pub(super) key: Option<Setting>,
-    pub(super) backlog: Option<Setting>,
+    pub(super) ocsp: Option<Setting>,
 }
 
 /// A value, as RON, and the lines that it comes from.
@@ -54,6 +64,14 @@ impl Setting {
         Self {
             value,
             comments: vec![why.to_owned()],
+        }
+    }
+
+    /// Another value from the same line.
+    pub(super) fn with(&self, value: &str) -> Self {
+        Self {
+            value: value.to_owned(),
+            comments: self.comments.clone(),
         }
     }
 
@@ -95,6 +113,14 @@ impl<'a> Draft<'a> {
     pub(super) fn without(&mut self, span: Span, why: &str) {
         let note = self.note(span, why);
         self.without.push(note);
+    }
+
+    /// As [`without`](Self::without), for what several listeners share.
+    pub(super) fn without_once(&mut self, span: Span, why: &str) {
+        let note = self.note(span, why);
+        if !self.without.contains(&note) {
+            self.without.push(note);
+        }
     }
 
     /// That stretch needs no setting: adit does it so anyway.
@@ -158,9 +184,20 @@ impl<'a> Draft<'a> {
                 out.setting("backlog", backlog);
             }
             out.open("tls: (");
-            out.setting("cert", &listener.cert);
-            if let Some(key) = &listener.key {
-                out.setting("key", key);
+            match &listener.certs[..] {
+                [only] => out.certificate(only),
+                several => {
+                    out.open("certs: [");
+                    for cert in several {
+                        out.open("(");
+                        out.certificate(cert);
+                        out.close("),");
+                    }
+                    out.close("],");
+                }
+            }
+            for (key, setting) in &listener.tls {
+                out.setting(key, setting);
             }
             out.close("),");
             out.line("service: \"backend\",");
@@ -230,6 +267,15 @@ impl Out {
     fn setting(&mut self, key: &str, setting: &Setting) {
         self.comments(setting);
         self.line(&format!("{key}: {},", setting.value));
+    }
+
+    fn certificate(&mut self, cert: &DraftCert) {
+        self.setting("cert", &cert.cert);
+        for (key, setting) in [("key", &cert.key), ("ocsp", &cert.ocsp)] {
+            if let Some(setting) = setting {
+                self.setting(key, setting);
+            }
+        }
     }
 
     fn open(&mut self, line: &str) {

@@ -6,6 +6,7 @@
 mod logging;
 mod syntax;
 mod table;
+mod tls;
 
 use std::collections::HashSet;
 
@@ -19,12 +20,12 @@ use crate::limits;
 use logging::Logging;
 use syntax::{Item, Value, items};
 use table::{UNSETTABLE, is_off, is_on};
+use tls::Tls;
 
 /// Keys that become something, outside of blocks.
 const KEYS: &[&str] = &[
     "frontend",
     "backend",
-    "pem-file",
     "workers",
     "backlog",
     "backend-connect-timeout",
@@ -33,26 +34,17 @@ const KEYS: &[&str] = &[
     "syslog-facility",
     "log-level",
     "quiet",
-    "tls-protos",
 ];
 
-/// Keys that become something in a frontend's block, and in a pem-file's.
-const FRONTEND_KEYS: &[&str] = &["host", "port", "pem-file", "tls-protos"];
-const PEM_KEYS: &[&str] = &["cert", "private-key"];
-
-/// A certificate and its key.
-struct Pem {
-    span: Span,
-    cert: Setting,
-    key: Option<Setting>,
-}
+/// Keys that become something in a frontend's block.
+const FRONTEND_KEYS: &[&str] = &["host", "port"];
 
 /// A frontend before it has its certificate.
 struct Frontend {
     span: Span,
     address: Address,
     setting: Setting,
-    pem: Option<Pem>,
+    tls: Tls,
 }
 
 /// Reads a `hitch.conf`.
@@ -60,14 +52,13 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
     let items = items(text)?;
     let mut draft = Draft::new(text);
     let mut frontends = Vec::new();
-    let mut pem = None;
+    let mut global = Tls::default();
     let mut backlog = None;
     let mut backend = None;
     let mut log = Logging::default();
     for item in last_of_each(&items, &["frontend", "pem-file"], &mut draft) {
         match item.key {
             "frontend" => frontends.push(frontend(item, &mut draft)?),
-            "pem-file" => replace_pem(&mut pem, read_pem(item, &mut draft)?, &mut draft),
             "backend" => {
                 backend = Some(draft.setting(item.span, backend_address(item)?));
             }
@@ -87,6 +78,7 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
             "ssl-handshake-timeout" => timeout("handshake", item, &mut draft)?,
             "backend-connect-timeout" => timeout("connect", item, &mut draft)?,
             "syslog" | "syslog-facility" | "log-level" | "quiet" => log.read(item, &mut draft)?,
+            _ if global.read(item, &mut draft)? => {}
             _ => other(item, KEYS, "the configuration", &mut draft)?,
         }
     }
@@ -108,30 +100,26 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
                 quoted("*:8443"),
                 "hitch's default, as the file names no frontend",
             ),
-            pem: None,
+            tls: Tls::default(),
         });
     }
     check_conflicts(&frontends)?;
-    if let Some(pem) = &pem
-        && frontends.iter().all(|frontend| frontend.pem.is_some())
-    {
-        draft.without(pem.span, "every frontend has a certificate of its own");
+    if !frontends.iter().any(|f| f.tls.wants_global_certs()) {
+        global.note_unused(&mut draft);
     }
     for frontend in frontends {
-        let Some(pem) = frontend.pem.as_ref().or(pem.as_ref()) else {
-            let span = items
-                .iter()
-                .find(|item| item.key == "pem-dir")
-                .map_or(frontend.span, |item| item.span);
+        let certs = frontend.tls.certs(&global);
+        if certs.is_empty() {
             return Err(fault(
-                span,
-                "this leaves a frontend without a pem-file, and adit takes no directory of them yet; add pem-file = \"site.pem\"",
+                frontend.span,
+                "this leaves a frontend without a pem-file; add pem-file = \"site.pem\", or pem-dir",
             ));
-        };
+        }
+        let tls = frontend.tls.settings(&global, &mut draft)?;
         draft.listeners.push(DraftListener {
             address: frontend.setting,
-            cert: pem.cert.clone(),
-            key: pem.key.clone(),
+            certs,
+            tls,
             backlog: backlog.clone(),
         });
     }
@@ -168,29 +156,26 @@ fn frontend(item: &Item<'_>, draft: &mut Draft<'_>) -> Result<Frontend, SyntaxEr
             let (host, port) = host_port(address, *span)?;
             let address = listen(host, port, *span)?;
             let setting = draft.setting(item.span, quoted(&address.to_string()));
-            let pem = match cert {
-                Some(cert) => Some(Pem {
-                    span: item.span,
-                    cert: draft.setting(item.span, path(cert, *span)?),
-                    key: None,
-                }),
-                None => None,
-            };
+            let mut tls = Tls::default();
+            if let Some(cert) = cert {
+                let cert = draft.setting(item.span, path(cert, *span)?);
+                tls.add(item.span, cert);
+            }
             return Ok(Frontend {
                 span: item.span,
                 address,
                 setting,
-                pem,
+                tls,
             });
         }
         Value::Block(block) => block,
     };
-    let (mut host, mut port, mut pem) = (None, None, None);
+    let (mut host, mut port, mut tls) = (None, None, Tls::default());
     for inner in last_of_each(block, &["pem-file"], draft) {
         match inner.key {
             "host" => host = Some((inner.text()?, inner.span)),
             "port" => port = Some((inner.text()?, inner.span)),
-            "pem-file" => replace_pem(&mut pem, read_pem(inner, draft)?, draft),
+            _ if tls.read(inner, draft)? => {}
             _ => other(inner, FRONTEND_KEYS, "a frontend", draft)?,
         }
     }
@@ -219,57 +204,8 @@ fn frontend(item: &Item<'_>, draft: &mut Draft<'_>) -> Result<Frontend, SyntaxEr
         span: item.span,
         address,
         setting,
-        pem,
+        tls,
     })
-}
-
-/// hitch serves the last pem-file to clients that name no other certificate.
-fn replace_pem(slot: &mut Option<Pem>, pem: Pem, draft: &mut Draft<'_>) {
-    if let Some(earlier) = slot.replace(pem) {
-        draft.without(
-            earlier.span,
-            "adit has one certificate for a listener yet; the last pem-file, hitch's default, is the one",
-        );
-    }
-}
-
-fn read_pem(item: &Item<'_>, draft: &mut Draft<'_>) -> Result<Pem, SyntaxError> {
-    let block = match &item.value {
-        Value::Text(text, span) => {
-            return Ok(Pem {
-                span: item.span,
-                cert: draft.setting(item.span, path(text, *span)?),
-                key: None,
-            });
-        }
-        Value::Block(block) => block,
-    };
-    let (mut cert, mut key) = (None, None);
-    for inner in block {
-        match inner.key {
-            "cert" | "private-key" => {
-                let (text, span) = inner.text()?;
-                let setting = draft.setting(inner.span, path(text, span)?);
-                if inner.key == "cert" {
-                    cert = Some(setting);
-                } else {
-                    key = Some(setting);
-                }
-            }
-            _ => other(inner, PEM_KEYS, "a pem-file", draft)?,
-        }
-    }
-    match cert {
-        Some(cert) => Ok(Pem {
-            span: item.span,
-            cert,
-            key,
-        }),
-        None => Err(fault(
-            item.key_span,
-            "this pem-file has no cert; add cert = \"site.pem\"",
-        )),
-    }
 }
 
 fn backend_address(item: &Item<'_>) -> Result<String, SyntaxError> {
@@ -363,10 +299,6 @@ fn other(
     what: &str,
     draft: &mut Draft<'_>,
 ) -> Result<(), SyntaxError> {
-    if item.key == "tls-protos" {
-        protocols(item, draft)?;
-        return Ok(());
-    }
     let known = UNSETTABLE
         .iter()
         .find(|known| known.keys.contains(&item.key));
@@ -374,6 +306,7 @@ fn other(
         let keys = UNSETTABLE
             .iter()
             .flat_map(|known| known.keys.iter().copied())
+            .chain(tls::KEYS.iter().copied())
             .chain(here.iter().copied());
         let hint = nearest(item.key, keys).map_or_else(
             || {
@@ -394,30 +327,6 @@ fn other(
         draft.same(item.span);
     } else {
         draft.without(item.span, known.why);
-    }
-    Ok(())
-}
-
-fn protocols(item: &Item<'_>, draft: &mut Draft<'_>) -> Result<(), SyntaxError> {
-    let (value, span) = item.text()?;
-    let mut names: Vec<_> = value.split_whitespace().collect();
-    for name in &names {
-        if !["SSLv3", "TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"].contains(name) {
-            return Err(fault(
-                span,
-                "this names an unknown protocol; write some of SSLv3, TLSv1.0, TLSv1.1, TLSv1.2 and TLSv1.3",
-            ));
-        }
-    }
-    names.sort_unstable();
-    names.dedup();
-    if names == ["TLSv1.2", "TLSv1.3"] {
-        draft.same(item.span);
-    } else {
-        draft.without(
-            item.span,
-            "adit speaks TLS 1.2 and 1.3, always both and no other; it cannot be configured yet",
-        );
     }
     Ok(())
 }

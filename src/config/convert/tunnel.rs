@@ -5,7 +5,7 @@
 
 use super::super::position::{Span, SyntaxError};
 use super::super::suggest::nearest;
-use super::draft::{Draft, DraftListener, Setting};
+use super::draft::{Draft, DraftCert, DraftListener, Setting};
 use super::ini::{Entry, entries};
 use super::words::{buffer, clamped, connect, fault, listen, path, quoted, whole};
 use crate::limits;
@@ -81,8 +81,12 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
     let key = draft.setting(key.span, path(key.value, key.value_span)?);
     draft.listeners.push(DraftListener {
         address,
-        cert,
-        key: Some(key),
+        certs: vec![DraftCert {
+            cert,
+            key: Some(key),
+            ocsp: None,
+        }],
+        tls: Vec::new(),
         backlog: None,
     });
 
@@ -112,10 +116,17 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
         draft.settings.push(("buffer_size", setting));
     }
     if let Some(entry) = last("verify_locations") {
-        draft.without(
-            entry.span,
-            "adit does not ask clients for certificates yet, so it needs no authorities to verify them by",
-        );
+        if entry.value.is_empty() {
+            draft.same(entry.span);
+        } else {
+            let ca = path(entry.value, entry.value_span)?;
+            draft.without(
+                entry.span,
+                &format!(
+                    "for clients that must show a certificate of these authorities write client_verify: Required, client_ca: {ca} in tls"
+                ),
+            );
+        }
     }
     draft.log.push((
         "syslog",

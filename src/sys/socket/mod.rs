@@ -17,8 +17,8 @@ pub use bind::{Bound, bind_all, bind_group};
 pub use bind_error::BindError;
 pub use connect::{Peer, connect_nonblocking};
 pub use options::{
-    local_address, peer_address, set_keepalive, set_linger_reset, set_nodelay, shutdown_write,
-    take_error, unsent_bytes,
+    local_address, peer_address, set_backlog, set_keepalive, set_linger_reset, set_nodelay,
+    shutdown_write, take_error, unsent_bytes,
 };
 pub use socket_file::SocketFile;
 pub use transfer::{accept, recv, send, send_more};

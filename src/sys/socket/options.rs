@@ -8,6 +8,11 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
+/// Lets a socket that listens already hold so many connections (listen(2)).
+pub fn set_backlog(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
+    SockRef::from(&fd).listen(i32::try_from(backlog).unwrap_or(i32::MAX))
+}
+
 /// Sends small segments at once (TCP_NODELAY, tcp(7)). Fails on Unix sockets.
 pub fn set_nodelay(fd: BorrowedFd<'_>) -> io::Result<()> {
     SockRef::from(&fd).set_tcp_nodelay(true)

@@ -32,33 +32,18 @@ pub(super) fn is_off(value: &str) -> bool {
 }
 
 const PROXY: &str = "adit does not write the PROXY protocol yet: the backend must not expect a header, and sees adit's address as the client's";
-const OCSP: &str = "adit does not staple OCSP responses yet";
+const OCSP: &str = "adit fetches no OCSP responses: it staples one from a file beside the certificate, site.ocsp for site.pem, which another program keeps fresh";
 
 pub(super) const UNSETTABLE: &[Unsettable] = &[
     Unsettable {
-        keys: &["ciphers", "ciphersuites"],
-        same: &[""],
-        why: "adit's ciphers are those of TLS 1.3 and the AEAD suites of TLS 1.2; they cannot be configured yet",
-    },
-    Unsettable {
-        keys: &["ecdh-curve"],
-        same: &["auto", ""],
-        why: "adit's key exchanges are X25519MLKEM768 first, then X25519 and the NIST curves; they cannot be configured yet",
-    },
-    Unsettable {
         keys: &["prefer-server-ciphers"],
         same: &["off"],
-        why: "adit follows the client's order: it has no weak cipher that would have to come last",
+        why: "adit follows the client's order, having no weak cipher that would have to come last, unless the configuration lists ciphers",
     },
     Unsettable {
         keys: &["ssl", "tls"],
         same: &[],
-        why: "adit speaks TLS 1.2 and 1.3, always both and no other; it cannot be configured yet",
-    },
-    Unsettable {
-        keys: &["alpn-protos"],
-        same: &[""],
-        why: "adit does not negotiate ALPN yet: clients that offer HTTP/2 fall back to HTTP/1.1",
+        why: "it stands for versions that are broken; adit speaks TLS 1.2 and 1.3, and tls-protos chooses",
     },
     Unsettable {
         keys: &["ssl-engine"],
@@ -86,29 +71,9 @@ pub(super) const UNSETTABLE: &[Unsettable] = &[
         why: "adit does not write the client's address to the backend",
     },
     Unsettable {
-        keys: &["sni-nomatch-abort"],
-        same: &["off"],
-        why: "adit has one certificate for a listener yet, and serves it whatever name the client asks for",
-    },
-    Unsettable {
-        keys: &["pem-dir", "pem-dir-glob"],
+        keys: &["pem-dir-glob"],
         same: &[""],
-        why: "adit has one certificate for a listener yet, and reads no directory of them",
-    },
-    Unsettable {
-        keys: &["match-global-certs"],
-        same: &["off"],
-        why: "adit has one certificate for a listener yet",
-    },
-    Unsettable {
-        keys: &["client-verify"],
-        same: &["none", ""],
-        why: "adit does not ask clients for certificates yet: it lets in whoever reaches it",
-    },
-    Unsettable {
-        keys: &["client-verify-ca"],
-        same: &[""],
-        why: "adit does not ask clients for certificates yet, so it needs no authorities to verify them by",
+        why: "of a directory adit reads the files whose names end in .pem, .crt or .cer",
     },
     Unsettable {
         keys: &["ocsp-dir", "ocsp-resp-file"],

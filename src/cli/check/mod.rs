@@ -1,19 +1,29 @@
 //! `adit check`: everything that can be known without binding a port.
 //!
 //! Nothing is bound here on purpose: a reuseport socket, once bound, takes its
-//! share of the connections of the server that is running.
+//! share of the connections of the server that is running. Nor is a key log
+//! opened.
+//!
+//! `listener` and `backends` are the two sides of it, `certificate` what is
+//! shown on them, `policy` how they speak.
+
+mod backends;
+mod certificate;
+mod listener;
+mod policy;
 
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use adit::config::{Address, CertSource, Config, Listener};
+use adit::config::Config;
 use adit::sys::preflight::{self, Finding, Needs, Severity};
-use adit::tls::{CertificateInfo, Identity};
+use adit::tls::Loader;
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
 use super::plan::{Format, RunPlan};
 use super::{output, run};
+use listener::ListenerReport;
 
 pub(crate) fn run(plan: &RunPlan, format: Format) -> Result<Exit, Failure> {
     let report = match plan.config() {
@@ -45,31 +55,13 @@ struct Report {
     machine: Vec<Finding>,
 }
 
-#[derive(Debug, Serialize)]
-struct ListenerReport {
-    name: String,
-    address: String,
-    service: String,
-    backends: Vec<String>,
-    certificate: Option<Certificate>,
-    /// What is wrong with the certificate or its key.
-    error: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct Certificate {
-    file: String,
-    #[serde(flatten)]
-    facts: CertificateInfo,
-    days_left: i64,
-}
-
 impl Report {
     fn new(config: &Config, now: SystemTime) -> Self {
+        let mut loader = Loader::new(now);
         let listeners: Vec<_> = config
             .listeners
             .iter()
-            .map(|listener| ListenerReport::new(config, listener, now))
+            .map(|listener| ListenerReport::new(config, listener, &mut loader, now))
             .collect();
         let shards = run::shard_count(config);
         let mut report = Self {
@@ -139,133 +131,51 @@ impl Report {
     }
 }
 
-impl ListenerReport {
-    fn new(config: &Config, listener: &Listener, now: SystemTime) -> Self {
-        // Config holds no index without a service.
-        let service = &config.services[listener.service];
-        let source = listener.tls.as_ref().and_then(|tls| tls.certs.first());
-        let loaded = source.map(|source| Identity::load(source, now)).transpose();
-        let (certificate, error) = match loaded {
-            Ok(None) => (None, None),
-            Ok(Some(identity)) => {
-                let facts = identity.info().clone();
-                (Some(Certificate::new(source, facts, now)), None)
-            }
-            Err(error) => (None, Some(error.to_string())),
-        };
-        Self {
-            name: listener.name.clone(),
-            address: listener.address.to_string(),
-            service: service.name.clone(),
-            backends: service
-                .backends
-                .iter()
-                .map(|b| b.address.to_string())
-                .collect(),
-            error: error.or_else(|| folder_missing(&listener.address)),
-            certificate,
-        }
-    }
-
-    fn write(&self, text: &mut String) {
-        let _ = writeln!(text, "listener {}", self.name);
-        let mut line = |label: &str, value: &str| {
-            let _ = writeln!(text, "  {label:<12} {value}");
-        };
-        line("address", &self.address);
-        if self.backends.len() == 1 && self.backends[0] == self.service {
-            line("backend", &self.service);
-        } else {
-            line("service", &self.service);
-            line("backends", &self.backends.join(", "));
-        }
-        if let Some(certificate) = &self.certificate {
-            let facts = &certificate.facts;
-            line("certificate", &certificate.file);
-            line("names", &facts.names.join(", "));
-            line("issuer", &facts.issuer);
-            line("key", &facts.key_type);
-            line("valid for", &certificate.validity());
-            for warning in &facts.warnings {
-                line("warning", warning);
-            }
-        }
-        if let Some(error) = &self.error {
-            line("ERROR", error);
-        }
-        text.push('\n');
-    }
-}
-
-impl Certificate {
-    fn new(source: Option<&CertSource>, facts: CertificateInfo, now: SystemTime) -> Self {
-        let days_left = match facts.not_after.duration_since(now) {
-            Ok(left) => i64::try_from(left.as_secs() / 86_400).unwrap_or(i64::MAX),
-            Err(late) => -i64::try_from(late.duration().as_secs() / 86_400 + 1).unwrap_or(i64::MAX),
-        };
-        Self {
-            file: source.map_or_else(String::new, |source| source.cert.display().to_string()),
-            facts,
-            days_left,
-        }
-    }
-
-    fn validity(&self) -> String {
-        let until = humantime::format_rfc3339_seconds(self.facts.not_after).to_string();
-        let day = until.split('T').next().unwrap_or_default();
-        format!("{} days, until {day}", self.days_left)
-    }
-}
-
-/// A Unix listener needs its folder.
-fn folder_missing(address: &Address) -> Option<String> {
-    let Address::Unix(path) = address else {
-        return None;
-    };
-    let folder = path.parent()?;
-    (!folder.is_dir()).then(|| {
-        format!(
-            "{address}: the folder {} is not there; make it, or listen elsewhere",
-            folder.display()
-        )
-    })
+/// One line: what it is about, and what there is to say.
+fn line(text: &mut String, label: &str, value: impl std::fmt::Display) {
+    let _ = writeln!(text, "  {label:<12} {value}");
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use adit::config::ServerTls;
+    use adit::config::{ServerTls, SniNoMatch};
+    use adit::tls::CertificateInfo;
 
+    use super::certificate::Certificate;
+    use super::listener::TlsReport;
     use super::*;
 
     fn report(days: i64, machine: Vec<Finding>) -> Report {
-        let address: Address = "*:443".parse().expect("an address");
-        let backend: Address = "app:80".parse().expect("an address");
-        let config = Config::single(address, ServerTls::new("c.pem", "k.pem"), backend);
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let facts = CertificateInfo {
+            file: "c.pem".into(),
             names: vec!["example.org".into(), "*.example.org".into()],
             issuer: "Example CA".into(),
             key_type: "ECDSA P-256".into(),
             not_before: now,
             chain_length: 1,
             not_after: now + Duration::from_secs(days.unsigned_abs() * 86_400 + 3600),
+            ocsp: None,
+            must_staple: false,
+            left_out: false,
             warnings: vec!["k.pem can be read by everybody; run chmod 600 k.pem".into()],
         };
+        let tls = ServerTls {
+            sni_nomatch: SniNoMatch::Abort,
+            alpn: vec!["h2".into(), "http/1.1".into()],
+            ..ServerTls::new("c.pem", "k.pem")
+        };
         let listener = ListenerReport {
-            certificate: Some(Certificate::new(
-                config.listeners[0]
-                    .tls
-                    .as_ref()
-                    .and_then(|tls| tls.certs.first()),
-                facts,
-                now,
-            )),
+            tls: Some(TlsReport::of(&tls)),
+            certificates: vec![Certificate::new(facts, now)],
             name: "*:443".into(),
             address: "*:443".into(),
             service: "app:80".into(),
             backends: vec!["app:80".into()],
+            backend_tls: None,
+            warnings: Vec::new(),
             error: None,
         };
         Report {
@@ -288,6 +198,11 @@ mod tests {
             "names        example.org, *.example.org",
             "41 days, until 2027-02-25",
             "chmod 600",
+            "versions     TLS 1.2, TLS 1.3",
+            "TLS_AES_128_GCM_SHA256",
+            "X25519MLKEM768",
+            "ALPN         h2, http/1.1",
+            "unknown name refused",
             "for 2 shards",
             "all is well",
         ] {
@@ -316,5 +231,26 @@ mod tests {
         broken.listeners[0].error = Some("the key does not match".into());
         assert_eq!(broken.exit(), Exit::Usage);
         assert!(broken.text().contains("the key does not match"));
+    }
+
+    #[test]
+    fn ten_thousand_certificates_are_summed_up() {
+        let mut report = report(400, Vec::new());
+        let listener = &mut report.listeners[0];
+        listener.certificates[0].facts.warnings.clear();
+        for number in 1..10_000 {
+            let mut next = listener.certificates[0].clone();
+            next.facts.file = format!("{number}.pem").into();
+            listener.certificates.push(next);
+        }
+        let worn = &mut listener.certificates[7_000].facts;
+        worn.warnings
+            .push("7000.pem: the certificate expires in 3 days".into());
+        let text = report.text();
+        assert!(text.lines().count() < 200, "{}", text.lines().count());
+        for part in ["10000 certificates", "7000.pem: the", "9979 more"] {
+            assert!(text.contains(part), "{part} not in:\n{text}");
+        }
+        assert!(!text.contains("9000.pem"), "{text}");
     }
 }

@@ -1,0 +1,272 @@
+//! What one listener does, in a report.
+
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+use adit::config::{
+    Address, ClientVerify, Config, Listener, ServerTls, SniNoMatch, SubjectPattern, Tickets,
+};
+use adit::limits;
+use adit::tls::Loader;
+use serde::Serialize;
+
+use super::backends::BackendTls;
+use super::certificate::Certificate;
+use super::line;
+use super::policy::PolicyReport;
+
+/// A listener, its certificates and its backends.
+#[derive(Debug, Serialize)]
+pub(super) struct ListenerReport {
+    pub(super) name: String,
+    pub(super) address: String,
+    pub(super) service: String,
+    pub(super) backends: Vec<String>,
+    /// TLS towards clients; none if they are spoken to in plaintext.
+    pub(super) tls: Option<TlsReport>,
+    pub(super) certificates: Vec<Certificate>,
+    /// TLS towards backends.
+    pub(super) backend_tls: Option<BackendTls>,
+    /// Those that are about no one certificate.
+    pub(super) warnings: Vec<String>,
+    /// What is wrong with the files, or the address.
+    pub(super) error: Option<String>,
+}
+
+/// How clients are spoken to.
+#[derive(Debug, Serialize)]
+pub(super) struct TlsReport {
+    #[serde(flatten)]
+    policy: PolicyReport,
+    /// What becomes of a client that asks for a name which no certificate is
+    /// for.
+    sni_nomatch: &'static str,
+    client_verify: Option<ClientReport>,
+    tickets: TicketReport,
+}
+
+#[derive(Debug, Serialize)]
+struct ClientReport {
+    required: bool,
+    ca: String,
+    crls: Vec<String>,
+    allow: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct TicketReport {
+    count: usize,
+    lifetime_s: u64,
+    keys: Option<String>,
+}
+
+impl ListenerReport {
+    pub(super) fn new(
+        config: &Config,
+        listener: &Listener,
+        loader: &mut Loader,
+        now: SystemTime,
+    ) -> Self {
+        // Config holds no index without a service.
+        let service = &config.services[listener.service];
+        let mut report = Self {
+            name: listener.name.clone(),
+            address: listener.address.to_string(),
+            service: service.name.clone(),
+            backends: service
+                .backends
+                .iter()
+                .map(|b| b.address.to_string())
+                .collect(),
+            tls: listener.tls.as_ref().map(TlsReport::of),
+            certificates: Vec::new(),
+            backend_tls: None,
+            warnings: Vec::new(),
+            error: folder_missing(&listener.address),
+        };
+        match service.tls.as_ref().map(|tls| BackendTls::new(tls, now)) {
+            Some(Ok(tls)) => report.backend_tls = Some(tls),
+            Some(Err(error)) => report.error = Some(error.to_string()),
+            None => {}
+        }
+        match listener.tls.as_ref().map(|tls| loader.load(tls)) {
+            Some(Ok((parts, infos))) => {
+                report.warnings = parts.warnings().to_vec();
+                report.certificates = infos
+                    .iter()
+                    .map(|info| Certificate::new(info.clone(), now))
+                    .collect();
+            }
+            Some(Err(error)) => report.error = Some(error.to_string()),
+            None => {}
+        }
+        report
+    }
+
+    pub(super) fn write(&self, text: &mut String) {
+        let _ = writeln!(text, "listener {}", self.name);
+        line(text, "address", &self.address);
+        if self.backends.len() == 1 && self.backends[0] == self.service {
+            line(text, "backend", &self.service);
+        } else {
+            line(text, "service", &self.service);
+            line(text, "backends", self.backends.join(", "));
+        }
+        match &self.tls {
+            Some(tls) => tls.write(text),
+            None => line(text, "clients", "in plaintext"),
+        }
+        self.write_certificates(text);
+        if let Some(tls) = &self.backend_tls {
+            tls.write(text);
+        }
+        for warning in &self.warnings {
+            line(text, "warning", warning);
+        }
+        if let Some(error) = &self.error {
+            line(text, "ERROR", error);
+        }
+        text.push('\n');
+    }
+
+    /// The first of them, and those of the others that need somebody.
+    fn write_certificates(&self, text: &mut String) {
+        let count = self.certificates.len();
+        if count > limits::CERTIFICATES_SHOWN_MAX {
+            let names: usize = self.certificates.iter().map(|c| c.facts.names.len()).sum();
+            line(
+                text,
+                "in all",
+                format_args!("{count} certificates for {names} names"),
+            );
+        }
+        let mut left_out = 0;
+        for (number, certificate) in self.certificates.iter().enumerate() {
+            if number < limits::CERTIFICATES_SHOWN_MAX || !certificate.facts.warnings.is_empty() {
+                certificate.write(text);
+            } else {
+                left_out += 1;
+            }
+        }
+        if left_out > 0 {
+            line(
+                text,
+                "and",
+                format_args!("{left_out} more that need nothing; --json shows them all"),
+            );
+        }
+    }
+}
+
+impl TlsReport {
+    pub(super) fn of(tls: &ServerTls) -> Self {
+        let order = match tls.policy.ciphers {
+            Some(_) => "server",
+            None => "client",
+        };
+        Self {
+            policy: PolicyReport::of(&tls.policy, &tls.alpn, order),
+            sni_nomatch: match tls.sni_nomatch {
+                SniNoMatch::Default => "default",
+                SniNoMatch::Abort => "abort",
+            },
+            client_verify: tls.client_verify.as_ref().map(ClientReport::of),
+            tickets: TicketReport::of(&tls.tickets),
+        }
+    }
+
+    fn write(&self, text: &mut String) {
+        self.policy.write(text);
+        line(
+            text,
+            "unknown name",
+            match self.sni_nomatch {
+                "abort" => "refused",
+                _ => "gets the first certificate",
+            },
+        );
+        match &self.client_verify {
+            Some(clients) => clients.write(text),
+            None => line(text, "clients", "not asked for a certificate"),
+        }
+        self.tickets.write(text);
+    }
+}
+
+impl ClientReport {
+    fn of(verify: &ClientVerify) -> Self {
+        let pattern = |pattern: &SubjectPattern| match pattern {
+            SubjectPattern::Dns(name) => format!("DNS:{name}"),
+            SubjectPattern::Uri(name) => format!("URI:{name}"),
+            SubjectPattern::Email(name) => format!("email:{name}"),
+            SubjectPattern::Cn(name) => format!("CN:{name}"),
+        };
+        Self {
+            required: verify.required,
+            ca: verify.ca.display().to_string(),
+            crls: verify
+                .crls
+                .iter()
+                .map(|p| p.display().to_string())
+                .collect(),
+            allow: verify.allow.iter().map(pattern).collect(),
+        }
+    }
+
+    fn write(&self, text: &mut String) {
+        let how = if self.required {
+            "must show a certificate"
+        } else {
+            "may show a certificate"
+        };
+        line(text, "clients", format_args!("{how}, by {}", self.ca));
+        if !self.crls.is_empty() {
+            line(text, "revoked", self.crls.join(", "));
+        }
+        if !self.allow.is_empty() {
+            line(text, "allowed", self.allow.join(", "));
+        }
+    }
+}
+
+impl TicketReport {
+    fn of(tickets: &Tickets) -> Self {
+        let keys = tickets.keys.as_ref();
+        Self {
+            count: tickets.count,
+            lifetime_s: tickets.lifetime.as_secs(),
+            keys: keys.map(|keys| keys.path.display().to_string()),
+        }
+    }
+
+    fn write(&self, text: &mut String) {
+        if self.count == 0 {
+            return line(text, "tickets", "none");
+        }
+        let lifetime = humantime::format_duration(std::time::Duration::from_secs(self.lifetime_s));
+        let keys = match &self.keys {
+            Some(path) => format!("keys from {path}"),
+            None => "keys of this process".into(),
+        };
+        let count = self.count;
+        line(
+            text,
+            "tickets",
+            format_args!("{count}, good for {lifetime}, {keys}"),
+        );
+    }
+}
+
+/// A Unix listener needs its folder.
+fn folder_missing(address: &Address) -> Option<String> {
+    let Address::Unix(path) = address else {
+        return None;
+    };
+    let folder = path.parent()?;
+    (!folder.is_dir()).then(|| {
+        format!(
+            "{address}: the folder {} is not there; make it, or listen elsewhere",
+            folder.display()
+        )
+    })
+}
