@@ -10,7 +10,7 @@ use super::super::position::{Node, SyntaxError};
 use super::super::suggest::nearest;
 use super::super::units::{Backlog, ListenAddress, Name};
 use super::super::{Backend, ClientTls, Listener, ServerTls, Service};
-use super::client_tls::FileClientTls;
+use super::client_tls::{FileClientTls, check_names};
 use super::server_tls::FileServerTls;
 use super::service::FileBackend;
 use super::{refuse, refuse_key};
@@ -175,6 +175,9 @@ impl<'a> Destinations<'a> {
                     ));
                 }
                 let backends = vec![Backend { address: address.0 }];
+                if let Some(tls) = &tls {
+                    check_names(tls, &backends, |_| node.field("backend"))?;
+                }
                 Ok(self.own(Service {
                     name,
                     backends,
@@ -225,6 +228,7 @@ impl<'a> Destinations<'a> {
                 ),
             ));
         }
+        check_names(&tls, &service.backends, |_| node.field("tls"))?;
         let service = Service {
             tls: Some(tls),
             ..service.clone()

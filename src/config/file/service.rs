@@ -10,7 +10,7 @@ use super::super::error::clip;
 use super::super::position::{Node, SyntaxError};
 use super::super::units::{BackendAddress, Name};
 use super::super::{Backend, Service};
-use super::client_tls::FileClientTls;
+use super::client_tls::{FileClientTls, check_names};
 use super::{check_count, refuse};
 use crate::limits;
 
@@ -79,19 +79,24 @@ impl FileServices {
                     ),
                 ));
             }
+            let tls = service
+                .tls
+                .map(|tls| tls.meant(node.and_then(|node| node.field("tls")), base))
+                .transpose()?;
+            let list: Vec<_> = service
+                .backends
+                .into_iter()
+                .map(|backend| Backend {
+                    address: backend.address.0,
+                })
+                .collect();
+            if let Some(tls) = &tls {
+                check_names(tls, &list, |index| backends?.item(index))?;
+            }
             services.push(Service {
                 name: name.0,
-                backends: service
-                    .backends
-                    .into_iter()
-                    .map(|backend| Backend {
-                        address: backend.address.0,
-                    })
-                    .collect(),
-                tls: service
-                    .tls
-                    .map(|tls| tls.meant(node.and_then(|node| node.field("tls")), base))
-                    .transpose()?,
+                backends: list,
+                tls,
             });
         }
         Ok(services)
