@@ -10,7 +10,7 @@
 
 use std::env;
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
@@ -191,8 +191,7 @@ fn ask(client: &Arc<ClientConfig>, address: SocketAddr, name: &str) -> Outcome<(
     let mut tls = ClientConnection::new(client.clone(), name)?;
     let mut tcp = TcpStream::connect(address)?;
     tcp.set_nodelay(true)?;
-    let mut byte = [0];
-    match rustls::Stream::new(&mut tls, &mut tcp).read(&mut byte) {
+    match tls.complete_io(&mut tcp) {
         Ok(_) => Err("a client without roots trusts somebody".into()),
         Err(error) => match error.get_ref().and_then(|e| e.downcast_ref()) {
             Some(rustls::Error::InvalidCertificate(_)) => Ok(()),
