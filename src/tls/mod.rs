@@ -19,6 +19,7 @@ mod pem;
 mod policy;
 mod resolver;
 mod server;
+mod signatures;
 mod store;
 mod subject;
 mod ticket;

@@ -169,8 +169,7 @@ impl Hot {
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use rustls::crypto::aws_lc_rs::sign::any_supported_type;
-    use rustls::pki_types::{PrivateKeyDer, UnixTime};
+    use rustls::pki_types::UnixTime;
 
     use super::*;
     use crate::config::CertSource;
@@ -189,28 +188,25 @@ mod tests {
         }
     }
 
-    fn identity(name: &str) -> (Identity, PrivateKeyDer<'static>) {
+    fn identity(name: &str) -> Identity {
         let folder = tempfile::tempdir().expect("a folder");
         let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("made");
         let file = folder.path().join("site.pem");
         let pem = made.cert.pem() + &made.signing_key.serialize_pem();
         std::fs::write(&file, pem).expect("a file");
         let source = CertSource::new(&file, &file);
-        let identity = Identity::load(&source, SystemTime::now()).expect("an identity");
-        let key = identity.key();
-        (identity, key)
+        Identity::load(&source, SystemTime::now()).expect("an identity")
     }
 
     fn store(count: usize, until: Option<u64>) -> Arc<Store> {
         let mut builder = Builder::default();
         for number in 0..count {
-            let (mut identity, key) = identity(&format!("{number}.test"));
+            let mut identity = identity(&format!("{number}.test"));
             identity.staple = until.map(|until| Staple {
                 der: [1, 2, 3].into(),
                 until: Some(UNIX_EPOCH + Duration::from_secs(until)),
             });
-            let key = any_supported_type(&key).expect("a key");
-            assert!(builder.add(identity, &*key));
+            assert!(builder.add(identity));
         }
         Arc::new(builder.build())
     }
