@@ -1,6 +1,6 @@
 //! A client that tells what it was shown.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -83,8 +83,14 @@ impl<'a> Visitor<'a> {
             Ok(back) => assert_eq!(&back, b"ping"),
             Err(error) => {
                 // An alert may lie there though sending has failed.
-                while tls.read_tls(&mut tcp).is_ok_and(|n| n > 0) {
-                    tls.process_new_packets()?;
+                loop {
+                    match tls.read_tls(&mut tcp) {
+                        Ok(0) => break,
+                        Ok(_) => drop(tls.process_new_packets()?),
+                        // With a timeout set it is not begun anew (signal(7)).
+                        Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                        Err(_) => break,
+                    }
                 }
                 let inner = error.get_ref().and_then(|e| e.downcast_ref::<Error>());
                 return Err(inner.cloned().unwrap_or_else(|| panic!("{error}")));
