@@ -86,7 +86,9 @@ impl<'a> Visitor<'a> {
                 loop {
                     match tls.read_tls(&mut tcp) {
                         Ok(0) => break,
-                        Ok(_) => drop(tls.process_new_packets()?),
+                        Ok(_) => {
+                            tls.process_new_packets()?;
+                        }
                         // With a timeout set it is not begun anew (signal(7)).
                         Err(error) if error.kind() == ErrorKind::Interrupted => {}
                         Err(_) => break,
