@@ -274,6 +274,10 @@ pub const LOAD_WARNINGS_MAX: usize = 20;
 /// is nothing to say about them.
 pub const CERTIFICATES_SHOWN_MAX: usize = 20;
 
+/// How far a responder's clock may be ahead when its OCSP response is taken for
+/// good already.
+pub const OCSP_CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+
 /// The largest file of certificates, keys or configuration that is read, in
 /// bytes.
 pub const FILE_SIZE_MAX: u64 = 16 * 1024 * 1024;

@@ -20,6 +20,7 @@ mod pem;
 mod policy;
 mod resolver;
 mod server;
+mod signatures;
 mod store;
 mod subject;
 mod ticket;
