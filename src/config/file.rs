@@ -26,8 +26,8 @@ use super::units::{
     ListenAddress, Name, Patience, ShardCount, Tickets,
 };
 use super::{
-    Admin, Backend, CertSource, Config, ConfigError, Listener, Log, LogSink, ServerTls, Service,
-    Shards, SyslogFacility, SyslogLevel, SyslogSink, Timeouts, Truncation,
+    Admin, Backend, CertSource, Config, ConfigError, Listener, Log, LogSink, SealWith, ServerTls,
+    Service, Shards, SyslogFacility, SyslogLevel, SyslogSink, TicketKeyFile, Timeouts, Truncation,
 };
 use crate::limits;
 
@@ -136,6 +136,7 @@ struct FileTls {
     cert: FilePath,
     key: Option<FilePath>,
     tickets: Option<Tickets>,
+    ticket_keys: Option<FilePath>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -402,6 +403,10 @@ impl FileTls {
         if let Some(tickets) = self.tickets {
             tls.tickets.count = tickets.0;
         }
+        tls.tickets.keys = self.ticket_keys.map(|file| TicketKeyFile {
+            path: base.join(file.0),
+            seal_with: SealWith::default(),
+        });
         tls
     }
 }
