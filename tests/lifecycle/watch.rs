@@ -113,11 +113,9 @@ fn a_swap_of_links_is_seen() {
     for name in ["site.pem", "site.key"] {
         symlink(Path::new("..data").join(name), secret.join(name)).expect("a link");
     }
-    let by_links = Certificate {
-        cert: secret.join("site.pem"),
-        key: secret.join("site.key"),
-        ..old.clone()
-    };
+    let mut by_links = old.clone();
+    by_links.cert = secret.join("site.pem");
+    by_links.key = secret.join("site.key");
     let ron = format!(
         "(listeners: [{}], shards: 1)",
         listener("127.0.0.1:0", &by_links, echo.address())
