@@ -129,3 +129,62 @@ impl Drop for Watcher {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::cli::plan::Overrides;
+
+    #[test]
+    fn a_change_counts_once_it_has_been_seen_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let write = |name: &str, text: &str| fs::write(at(name), text).unwrap();
+        let ron = |backend: &str| {
+            format!(
+                "(listeners: [(address: \"*:1\", tls: (cert: \"a.pem\", key: \"a.key\"), \
+                 backend: \"{backend}\")])"
+            )
+        };
+        write("adit.ron", &ron("b:1"));
+        write("a.pem", "1");
+        write("a.key", "1");
+        let plan = RunPlan {
+            source: Source::File(at("adit.ron")),
+            overrides: Overrides::default(),
+        };
+        let mut watched = Watched::default();
+        watched.config(&plan).unwrap();
+        assert_eq!(watched.change(), None);
+        // A look between the two of them.
+        write("a.pem", "2");
+        assert_eq!(watched.change(), None);
+        write("a.key", "2");
+        assert_eq!(watched.change(), None);
+        assert_eq!(watched.change(), Some(at("a.key")));
+        // Until it is read, whatever comes of that.
+        assert_eq!(watched.change(), Some(at("a.key")));
+        watched.config(&plan).unwrap();
+        assert_eq!(watched.change(), None);
+        // There and back is no change.
+        write("a.pem", "3");
+        assert_eq!(watched.change(), None);
+        write("a.pem", "2");
+        assert_eq!((watched.change(), watched.change()), (None, None));
+
+        write("adit.ron", "(");
+        assert_eq!(watched.change(), None);
+        assert_eq!(watched.change(), Some(at("adit.ron")));
+        assert!(watched.config(&plan).is_err());
+        assert_eq!((watched.change(), watched.change()), (None, None));
+        // What a configuration that cannot be read named is still looked at.
+        write("a.key", "3");
+        assert_eq!(watched.change(), None);
+        assert_eq!(watched.change(), Some(at("a.key")));
+        write("adit.ron", &ron("b:2"));
+        watched.config(&plan).unwrap();
+        assert_eq!((watched.change(), watched.change()), (None, None));
+    }
+}

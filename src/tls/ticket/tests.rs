@@ -255,3 +255,27 @@ fn a_rotation_keeps_comments_and_retires_the_oldest() {
         assert_eq!(file.len(), 1);
     }
 }
+
+#[test]
+fn a_listener_with_a_file_does_not_follow_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys");
+    std::fs::write(&path, key_bytes(80)).unwrap();
+    let mut tickets = Tickets::default();
+    let load = |tickets: &Tickets| TicketTerms::load(tickets, b"").unwrap().unwrap().0;
+    let following = load(&tickets);
+    tickets.keys = Some(crate::config::TicketKeyFile {
+        path,
+        seal_with: SealWith::Last,
+    });
+    let own = load(&tickets);
+    let [one, two] = [(); 2].map(|()| TicketKeys::fresh().unwrap());
+    for (terms, same) in [(&following, false), (&own, true)] {
+        assert_eq!(terms.follow_the_process(), !same);
+        let ticket = terms.ticketer(&one).unwrap().encrypt(b"state").unwrap();
+        let opened = terms.ticketer(&two).unwrap().decrypt(&ticket);
+        assert_eq!(opened.is_some(), same);
+    }
+    tickets.count = 0;
+    assert!(TicketTerms::load(&tickets, b"").unwrap().is_none());
+}
