@@ -84,6 +84,8 @@ fn new_connections_see_the_new_certificate_and_old_ones_go_on() {
     assert_eq!(held.receive_all(), (vec![], End::CloseNotify));
     let stats = program.stats();
     assert_eq!((stats.reloads, stats.reloads_failed), (1, 0));
+    // Every shard said that it had taken it up.
+    assert!(!program.log().contains("have yet to take"));
 }
 
 #[test]

@@ -340,6 +340,26 @@ mod tests {
     }
 
     #[test]
+    fn what_may_have_changed_unseen_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        fs::write(&file, "one").unwrap();
+        let paths = [file.clone()];
+        let mut look = Look::default();
+        let right = look.at(&paths);
+        // As if it had changed after it was read, and shown it by nothing.
+        let known = look.known.get_mut(&file).unwrap();
+        assert!(!known.settled);
+        known.content = Content::File([0; 32]);
+        assert_eq!(look.at(&paths), right);
+        // Once it is old, it is not.
+        let known = look.known.get_mut(&file).unwrap();
+        known.settled = true;
+        known.content = Content::File([0; 32]);
+        assert_ne!(look.at(&paths), right);
+    }
+
+    #[test]
     fn a_pipe_keeps_nobody_waiting() {
         let folder = tempfile::tempdir().unwrap();
         let pipe = folder.path().join("pipe");
