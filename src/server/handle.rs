@@ -77,8 +77,12 @@ impl Handle {
     pub fn reload(&self, config: Config) -> Result<(), Error> {
         if self.is_stopping() {
             // Nothing is bound that would only be closed again.
-            self.reload_refused();
-            return Err(Error::System("not reloaded: the server is stopping".into()));
+            return Err(
+                match self.commands.send(Message::Command(Command::ReloadRefused)) {
+                    Ok(()) => Error::System("not reloaded: the server is stopping".into()),
+                    Err(_) => Error::Stopped,
+                },
+            );
         }
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         let (plan, change) = live
