@@ -289,6 +289,16 @@ pub const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 /// The least that may be configured for it.
 pub const WATCH_INTERVAL_MIN: Duration = Duration::from_millis(100);
 
+/// The coarsest step in which a file system tells the time of a change. What
+/// changed less long ago may change again without showing it.
+pub const FILE_CLOCK_STEP: Duration = Duration::from_secs(2);
+
+/// The most names of one folder that are looked at for changes.
+pub const WATCH_FOLDER_MAX: usize = 1 << 20;
+
+/// How long `adit reload` waits for the outcome.
+pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(120);
+
 /// How deep brackets may be nested in a configuration file.
 pub const CONFIG_DEPTH_MAX: usize = 32;
 

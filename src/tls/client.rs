@@ -13,6 +13,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::identity::Identity;
+use super::key_log::KeyLogFile;
 use super::policy;
 use crate::config::{ClientTls, ServerVerify};
 use crate::error::Error;
@@ -23,6 +24,7 @@ pub(crate) struct ClientParts {
     /// Whom to trust; nobody is asked for if this is `None`.
     roots: Option<Arc<RootCertStore>>,
     identity: Option<Identity>,
+    key_log: Option<KeyLogFile>,
     /// What an operator should know, in sentences.
     pub(crate) warnings: Vec<String>,
 }
@@ -55,11 +57,23 @@ impl ClientParts {
         if let Some(identity) = &identity {
             warnings.extend(identity.info().warnings.iter().cloned());
         }
+        if let Some(path) = &tls.key_log {
+            warnings.push(KeyLogFile::warning(path));
+        }
         Ok(Self {
             roots: roots.map(Arc::new),
             identity,
+            key_log: None,
             warnings,
         })
+    }
+
+    /// Opens the file of secrets, if the configuration names one. Loading does
+    /// not, so that `adit check` leaves no file behind.
+    pub(crate) fn open_key_log(&mut self, tls: &ClientTls) -> Result<(), Error> {
+        let path = tls.key_log.as_deref();
+        self.key_log = path.map(KeyLogFile::open).transpose()?;
+        Ok(())
     }
 }
 
@@ -88,6 +102,11 @@ pub(crate) fn client_config(
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = tls.alpn.iter().map(|name| name.clone().into()).collect();
+    if let Some(log) = &parts.key_log {
+        let log = log.try_clone();
+        let log = log.map_err(|error| rustls::Error::General(format!("the key log: {error}")))?;
+        config.key_log = Arc::new(log);
+    }
     if !tls.resume {
         config.resumption = Resumption::disabled();
     }
