@@ -102,9 +102,9 @@ fn of_two_for_one_name_the_one_that_the_client_can_verify() {
     };
     let alert = Error::AlertReceived(AlertDescription::HandshakeFailure);
     assert_eq!(neither.visit(place.address), Err(alert));
-    let no_overlap = ("handshake/client/no-overlap".to_owned(), 1);
+    let no_cipher = ("handshake/client/no-cipher".to_owned(), 1);
     assert!(
-        place.reasons(7).contains(&no_overlap),
+        place.reasons(7).contains(&no_cipher),
         "{:?}",
         place.reasons(7)
     );
