@@ -1,20 +1,17 @@
 //! TLS towards backends: the rustls configuration of one service on one shard.
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::identity::Identity;
 use super::key_log::KeyLogFile;
-use super::policy;
+use super::{authorities, policy};
 use crate::config::{ClientTls, ServerVerify};
 use crate::error::Error;
 
@@ -39,7 +36,7 @@ impl ClientParts {
         let mut warnings = Vec::new();
         let roots = match &tls.verify {
             ServerVerify::System => Some(system_roots()?),
-            ServerVerify::Ca(path) => Some(roots_of(path)?),
+            ServerVerify::Ca(path) => Some(authorities::read(path, |_| {})?),
             ServerVerify::Off => {
                 warnings.push(
                     "backends are spoken to in TLS without verification: anybody on the way can \
@@ -102,9 +99,7 @@ pub(crate) fn client_config(
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = tls.alpn.iter().map(|name| name.clone().into()).collect();
-    if let Some(log) = &parts.key_log {
-        let log = log.try_clone();
-        let log = log.map_err(|error| rustls::Error::General(format!("the key log: {error}")))?;
+    if let Some(log) = KeyLogFile::another(parts.key_log.as_ref())? {
         config.key_log = Arc::new(log);
     }
     if !tls.resume {
@@ -126,28 +121,6 @@ fn system_roots() -> Result<RootCertStore, Error> {
             "the system trusts no certificate authority{why}; install the package \
              ca-certificates, or name an authority with ca: \"ca.pem\""
         )));
-    }
-    Ok(roots)
-}
-
-/// The authorities in a PEM file.
-pub(super) fn roots_of(path: &Path) -> Result<RootCertStore, Error> {
-    let wrong = |what: String| Error::Identity(format!("{}: {what}", path.display()));
-    let bytes = fs::read(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&bytes) {
-        let certificate =
-            certificate.map_err(|error| wrong(format!("is no valid PEM: {error}")))?;
-        roots
-            .add(certificate)
-            .map_err(|error| wrong(format!("a certificate authority cannot be used: {error}")))?;
-    }
-    if roots.is_empty() {
-        return Err(wrong(
-            "holds no certificate; a PEM file has a block that begins with \
-             -----BEGIN CERTIFICATE-----"
-                .into(),
-        ));
     }
     Ok(roots)
 }

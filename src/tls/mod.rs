@@ -8,6 +8,7 @@
 //! own verifier of clients (`client_verify`, by `subject`). `client` is the
 //! other side: TLS towards backends.
 
+mod authorities;
 mod certificate;
 mod client;
 mod client_verify;

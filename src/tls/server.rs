@@ -88,9 +88,7 @@ impl ServerParts {
 
     /// One shard's hold on the file of secrets.
     pub(super) fn key_log(&self) -> Result<Option<KeyLogFile>, rustls::Error> {
-        let copy = self.key_log.as_ref().map(KeyLogFile::try_clone);
-        copy.transpose()
-            .map_err(|error| rustls::Error::General(format!("the key log: {error}")))
+        KeyLogFile::another(self.key_log.as_ref())
     }
 }
 
