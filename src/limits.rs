@@ -156,6 +156,10 @@ pub const ACCEPTS_PER_TURN: usize = 32;
 /// How long a listener rests after the kernel refused it a descriptor.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a listener that closes waits for the kernel to let go of it before
+/// it lets in the last ones: any time at all is a turn of the executor.
+pub const DOOR_TURN: Duration = Duration::from_millis(1);
+
 /// How often a shard warns of tunnels that ended badly.
 pub const WARNING_INTERVAL: Duration = Duration::from_secs(1);
 
