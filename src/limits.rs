@@ -156,6 +156,10 @@ pub const ACCEPTS_PER_TURN: usize = 32;
 /// How long a listener rests after the kernel refused it a descriptor.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a listener that closes waits for the kernel to let go of it before
+/// it lets in the last ones: any time at all is a turn of the executor.
+pub const DOOR_TURN: Duration = Duration::from_millis(1);
+
 /// How often a shard warns of tunnels that ended badly.
 pub const WARNING_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -317,6 +321,10 @@ pub const LOAD_WARNINGS_MAX: usize = 20;
 /// is nothing to say about them.
 pub const CERTIFICATES_SHOWN_MAX: usize = 20;
 
+/// How far a responder's clock may be ahead when its OCSP response is taken for
+/// good already.
+pub const OCSP_CLOCK_SKEW: Duration = Duration::from_secs(5 * 60);
+
 /// The largest file of certificates, keys or configuration that is read, in
 /// bytes.
 pub const FILE_SIZE_MAX: u64 = 16 * 1024 * 1024;
@@ -327,6 +335,16 @@ pub const WATCH_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The least that may be configured for it.
 pub const WATCH_INTERVAL_MIN: Duration = Duration::from_millis(100);
+
+/// The coarsest step in which a file system tells the time of a change. What
+/// changed less long ago may change again without showing it.
+pub const FILE_CLOCK_STEP: Duration = Duration::from_secs(2);
+
+/// The most names of one folder that are looked at for changes.
+pub const WATCH_FOLDER_MAX: usize = 1 << 20;
+
+/// How long `adit reload` waits for the outcome.
+pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How deep brackets may be nested in a configuration file.
 pub const CONFIG_DEPTH_MAX: usize = 32;

@@ -57,7 +57,12 @@ impl Plan {
             .iter()
             .map(|service| {
                 let tls = service.tls.as_ref();
-                tls.map(|tls| ClientParts::load(tls, now)).transpose()
+                tls.map(|tls| {
+                    let mut parts = ClientParts::load(tls, now)?;
+                    parts.open_key_log(tls)?;
+                    Ok(parts)
+                })
+                .transpose()
             })
             .collect::<Result<Vec<_>, _>>()?;
         for warning in clients.iter().flatten().flat_map(|parts| &parts.warnings) {

@@ -726,6 +726,16 @@ fn what_is_wrong_with_tls_is_said_at_its_place() {
             "remove one of the two",
         ),
         (
+            with("services: {\"w\": (backends: [\"b:1\", \"unix:/s\"], tls: ())}"),
+            "\"unix:/s\"",
+            "add server_name: \"app.internal\" to its tls",
+        ),
+        (
+            listener("(address: \"*:443\", backend: \"unix:/s\", tls: Client())"),
+            "\"unix:/s\"",
+            "no host name",
+        ),
+        (
             with("watch: \"1ms\""),
             "\"1ms\"",
             "at least \"100ms\", or Off",

@@ -277,7 +277,7 @@ fn what_hitch_is_told_of_tls_becomes_settings() {
         old.tls.as_ref().expect("TLS"),
     );
     let folder = CertSource::new("/etc/certs/", "/etc/certs/");
-    assert_eq!(new.certs, [folder.clone()]);
+    assert_eq!(new.certs, std::slice::from_ref(&folder));
     assert_eq!(
         old.certs,
         [

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use adit::config::{Address, parse_cpu_list};
 use adit::limits;
+use adit::tls::KeySize;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
 use log::LevelFilter;
 use rustls::pki_types::ServerName;
@@ -61,6 +62,14 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Show a running server's figures
     Stats(StatsArgs),
+    /// Have a running server read its configuration, certificates and keys again
+    Reload(TargetArgs),
+    /// Make and rotate files of session ticket keys
+    #[command(arg_required_else_help = true)]
+    TicketKeys {
+        #[command(subcommand)]
+        command: TicketKeysCommand,
+    },
     /// Load a server, any that speaks TLS or TCP, and measure it
     Bench(BenchArgs),
     /// Print another program's configuration as one for adit
@@ -170,17 +179,61 @@ pub(crate) struct CheckArgs {
     pub(crate) json: bool,
 }
 
+/// Which of the servers that run here.
 #[derive(Debug, ClapArgs)]
-pub(crate) struct StatsArgs {
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
+pub(crate) struct TargetArgs {
     /// Ask the server with this process id
     #[arg(long, value_name = "PID", conflicts_with = "admin")]
     pub(crate) pid: Option<u32>,
     /// Ask the server with this admin socket
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub(crate) admin: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TicketKeysCommand {
+    /// Make a file of fresh keys, readable by its owner only
+    New {
+        /// The file, which must not be there yet
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// How many keys
+        #[arg(long, value_name = "N", default_value_t = limits::TICKET_KEYS_KEPT)]
+        keys: usize,
+        /// How long each is: 48 or 80
+        #[arg(long, value_name = "N", default_value = "80", value_parser = parse_key_size)]
+        bytes: KeySize,
+        /// Write bytes instead of lines of base64
+        #[arg(long)]
+        binary: bool,
+    },
+    /// Append a fresh key and retire the oldest; running servers see it by themselves
+    Rotate {
+        /// The file
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+        /// How many keys to keep [default: as many as there are, at least 3]
+        #[arg(long, value_name = "N")]
+        keep: Option<usize>,
+        /// Put the fresh key first and retire the last, for seal_with: First
+        #[arg(long)]
+        first: bool,
+    },
+    /// Show what keys there are, but nothing secret
+    Show {
+        /// The file
+        #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+        file: PathBuf,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct StatsArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) of: TargetArgs,
     /// Ask again and again, every so many seconds
     #[arg(
         long,
@@ -272,6 +325,11 @@ fn parse_shards(text: &str) -> Result<ShardsArg, String> {
         .filter(|count: &NonZeroUsize| count.get() <= limits::SHARDS_MAX)
         .map(ShardsArg::Count)
         .ok_or_else(|| format!("write a number from 1 to {}, or auto", limits::SHARDS_MAX))
+}
+
+fn parse_key_size(text: &str) -> Result<KeySize, String> {
+    let size = text.parse().ok().and_then(KeySize::of);
+    size.ok_or_else(|| "write 48 or 80".into())
 }
 
 fn parse_admin(text: &str) -> Result<AdminArg, String> {

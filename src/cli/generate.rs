@@ -54,7 +54,8 @@ const SIGNALS: &[(&str, &str)] = &[
     (
         "SIGHUP",
         "Read the configuration again and take it up. If anything is wrong with it, that is \
-         logged and nothing changes.",
+         logged and nothing changes. adit reload does the same and tells the outcome; a change \
+         of any file that is read does so too, unless --no-watch is given.",
     ),
 ];
 
@@ -106,6 +107,11 @@ const EXAMPLES: &[(&str, &str)] = &[
         "adit check -c adit.ron && adit run -c adit.ron",
     ),
     ("Watch a running server:", "adit stats --watch"),
+    ("Have it read its files again:", "adit reload"),
+    (
+        "Rotate the keys that a fleet seals session tickets with:",
+        "adit ticket-keys rotate /etc/adit/tickets",
+    ),
     (
         "Measure a server, with 64 tunnels for ten seconds:",
         "adit bench rr --tunnels 64 --pid $(pidof adit) --html report.html localhost:443",

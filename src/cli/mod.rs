@@ -13,9 +13,12 @@ mod generate;
 mod human;
 mod output;
 mod plan;
+mod reload;
 mod run;
 mod source;
 mod stats;
+mod ticket_keys;
+mod watch;
 
 use std::ffi::OsString;
 
@@ -54,6 +57,8 @@ fn carry_out(plan: Plan) -> Result<Exit, Failure> {
         Plan::Run(plan) => run::run(plan),
         Plan::Check(plan, format) => check::run(&plan, format),
         Plan::Stats(plan) => stats::run(&plan),
+        Plan::Reload(of) => reload::run(&of),
+        Plan::TicketKeys(command) => ticket_keys::run(command),
         Plan::Bench(plan) => bench::run(plan),
         Plan::Convert(plan) => convert::run(&plan),
         Plan::Completions(shell) => generate::completions(shell),

@@ -12,7 +12,7 @@ use log::LevelFilter;
 
 use super::args::{
     AdminArg, Args, CheckArgs, Command, ConvertArgs, OverrideArgs, RunArgs, ShardsArg, SourceArgs,
-    StatsArgs,
+    StatsArgs, TargetArgs, TicketKeysCommand,
 };
 use super::bench::BenchPlan;
 use super::exit::Failure;
@@ -25,6 +25,8 @@ pub(crate) enum Plan {
     Run(RunPlan),
     Check(RunPlan, Format),
     Stats(StatsPlan),
+    Reload(Target),
+    TicketKeys(TicketKeysCommand),
     Bench(BenchPlan),
     Convert(ConvertArgs),
     Completions(clap_complete::Shell),
@@ -82,6 +84,8 @@ impl Plan {
             Some(Command::Run(run)) => Self::serve(run),
             Some(Command::Check(check)) => Self::check(check),
             Some(Command::Stats(stats)) => Ok(Self::Stats(stats.into())),
+            Some(Command::Reload(of)) => Ok(Self::Reload(of.into())),
+            Some(Command::TicketKeys { command }) => Ok(Self::TicketKeys(command)),
             Some(Command::Bench(bench)) => bench.plan().map(Self::Bench),
             Some(Command::Convert(convert)) => Ok(Self::Convert(convert)),
             Some(Command::Completions { shell }) => Ok(Self::Completions(shell)),
@@ -197,14 +201,20 @@ impl From<OverrideArgs> for Overrides {
     }
 }
 
+impl From<TargetArgs> for Target {
+    fn from(args: TargetArgs) -> Self {
+        match (args.pid, args.admin) {
+            (Some(pid), _) => Self::Pid(pid),
+            (None, Some(path)) => Self::Socket(path),
+            (None, None) => Self::TheOnlyOne,
+        }
+    }
+}
+
 impl From<StatsArgs> for StatsPlan {
     fn from(args: StatsArgs) -> Self {
         Self {
-            of: match (args.pid, args.admin) {
-                (Some(pid), _) => Target::Pid(pid),
-                (None, Some(path)) => Target::Socket(path),
-                (None, None) => Target::TheOnlyOne,
-            },
+            of: args.of.into(),
             format: Format::new(args.json),
             every: args.watch,
         }

@@ -2,11 +2,13 @@
 //!
 //! The server has the main thread. `adit-signals` turns signals into orders;
 //! `adit-reload` reads the configuration again when it is told to, so that a
-//! slow reload never keeps a SIGTERM waiting.
+//! slow reload never keeps a SIGTERM waiting; `adit-watch` does so when a file
+//! has changed.
 
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use adit::config::{Admin, LogSink};
 use adit::control::admin::{self, Orders};
@@ -18,12 +20,14 @@ use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
 use super::exit::{Exit, Failure};
 use super::plan::RunPlan;
+use super::watch::{Watched, Watcher};
 
 pub(crate) fn run(plan: RunPlan) -> Result<Exit, Failure> {
-    let config = plan.config()?;
+    let mut watched = Watched::default();
+    let config = watched.config(&plan)?;
     let log = Arc::new(logging::install(&config.log)?);
     let syslog = config.log.sink != LogSink::Stderr;
-    let done = start(plan, config, &log);
+    let done = start(plan, config, watched, &log);
     if let Err(failure) = &done
         && syslog
     {
@@ -33,15 +37,34 @@ pub(crate) fn run(plan: RunPlan) -> Result<Exit, Failure> {
     done
 }
 
-fn start(plan: RunPlan, config: Config, log: &Arc<Guard>) -> Result<Exit, Failure> {
+fn start(
+    plan: RunPlan,
+    config: Config,
+    watched: Watched,
+    log: &Arc<Guard>,
+) -> Result<Exit, Failure> {
     // Before anything is bound: from here on a signal is an order.
     let signals = Steering::signals()?;
     let admin = config.admin.clone();
     let shards = shard_count(&config);
     let server = Server::new(config)?;
     announce(&server, shards);
-    let reload = reloader(plan, server.handle(), Arc::clone(log));
-    serve(server, &admin, signals, reload)
+    let first = watched.every();
+    let reloader = Arc::new(Reloader {
+        plan,
+        handle: server.handle(),
+        log: Arc::clone(log),
+        admin: admin.clone(),
+        watched: Mutex::new(watched),
+    });
+    let _watcher = Watcher::start(
+        {
+            let reloader = Arc::clone(&reloader);
+            move || reloader.look()
+        },
+        first,
+    )?;
+    serve(server, &admin, signals, move || reloader.reload())
 }
 
 /// Serves until told to stop. What the demonstration shares with `adit run`.
@@ -102,27 +125,56 @@ pub(crate) fn shard_count(config: &Config) -> usize {
 }
 
 /// What a reload does: the same command line, read again. One at a time.
-fn reloader(
+struct Reloader {
     plan: RunPlan,
     handle: Handle,
     log: Arc<Guard>,
-) -> impl Fn() -> Result<(), String> + Send + Sync + 'static {
-    let one_at_a_time = Mutex::new(());
-    move || {
-        let _turn = one_at_a_time.lock().unwrap_or_else(PoisonError::into_inner);
-        let outcome = plan
-            .config()
-            .inspect_err(|_| handle.reload_refused())
+    /// Where the admin endpoint is, which a reload does not move.
+    admin: Admin,
+    watched: Mutex<Watched>,
+}
+
+impl Reloader {
+    fn reload(&self) -> Result<(), String> {
+        self.reload_watched(&mut self.watched())
+    }
+
+    /// Reloads if a file has changed. Gives how soon to look again.
+    fn look(&self) -> Option<Duration> {
+        let mut watched = self.watched();
+        // A server that stops takes nothing up.
+        if watched.every().is_some()
+            && !self.handle.is_stopping()
+            && let Some(file) = watched.change()
+        {
+            notice!("{} has changed: reloading", file.display());
+            // Success and failure were both logged.
+            let _ = self.reload_watched(&mut watched);
+        }
+        watched.every()
+    }
+
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reload_watched(&self, watched: &mut Watched) -> Result<(), String> {
+        let outcome = watched
+            .config(&self.plan)
+            .inspect_err(|_| self.handle.reload_refused())
             .and_then(|config| {
-                let log = config.log.clone();
-                handle.reload(config)?;
-                Ok(log)
+                let (log, admin) = (config.log.clone(), config.admin.clone());
+                self.handle.reload(config)?;
+                Ok((log, admin))
             })
             .map_err(|failure| failure.message);
         match outcome {
-            Ok(lines) => {
-                log.reconfigure(&lines);
+            Ok((lines, admin)) => {
+                self.log.reconfigure(&lines);
                 notice!("reloaded: the new configuration is in use");
+                if admin != self.admin {
+                    log::warn!("the admin endpoint stays where it is until adit is restarted");
+                }
                 Ok(())
             }
             Err(why) => {

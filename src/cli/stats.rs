@@ -45,7 +45,8 @@ pub(crate) fn run(plan: &StatsPlan) -> Result<Exit, Failure> {
 }
 
 impl Target {
-    fn address(&self) -> Result<Address, Failure> {
+    /// Where that server answers.
+    pub(crate) fn address(&self) -> Result<Address, Failure> {
         if let Self::Socket(path) = self {
             return Ok(Address::Unix(path.clone()));
         }

@@ -15,6 +15,7 @@ pub mod convert;
 mod cpu_list;
 mod error;
 mod file;
+mod files;
 mod position;
 mod reader;
 mod route;

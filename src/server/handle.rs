@@ -1,6 +1,7 @@
 //! A hold on a running server, and how it takes up another configuration.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use flume::RecvTimeoutError;
@@ -19,6 +20,7 @@ use crate::sys::socket;
 pub struct Handle {
     commands: flume::Sender<Message>,
     live: Arc<Mutex<Live>>,
+    stopping: Arc<AtomicBool>,
 }
 
 /// What must be known in order to reload. Locked for the length of a reload,
@@ -45,14 +47,22 @@ impl Handle {
         Self {
             commands,
             live: Arc::new(Mutex::new(live)),
+            stopping: Arc::default(),
         }
     }
 
     /// Stop accepting, and let open tunnels end within the drain time. Called
     /// a second time it has no effect.
     pub fn shutdown(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
         // A server that is gone has stopped.
         let _ = self.commands.send(Message::Command(Command::Shutdown));
+    }
+
+    /// Whether [`shutdown`](Self::shutdown) was called, on this handle or
+    /// another of the same server.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// Takes up another configuration: its listeners, certificates, services,
@@ -65,6 +75,15 @@ impl Handle {
     /// also for a change that needs a restart (the number of shards, their
     /// CPUs). [`Error::Stopped`] if the server is not running.
     pub fn reload(&self, config: Config) -> Result<(), Error> {
+        if self.is_stopping() {
+            // Nothing is bound that would only be closed again.
+            return Err(
+                match self.commands.send(Message::Command(Command::ReloadRefused)) {
+                    Ok(()) => Error::System("not reloaded: the server is stopping".into()),
+                    Err(_) => Error::Stopped,
+                },
+            );
+        }
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         let (plan, change) = live
             .prepare(config)

@@ -144,6 +144,12 @@ impl Shard {
                 // Nobody need be waiting, so that accepting would not tell.
                 runtime::sleep(limits::ACCEPT_PAUSE).await;
             }
+            if closing {
+                // The kernel's watch over the door holds the socket open until
+                // it is called off, with the executor's next turn: who came in
+                // meanwhile would be reset, behind a door that seemed shut.
+                runtime::sleep(limits::DOOR_TURN).await;
+            }
             let wanted = entrance.backlog.get();
             if wanted != std::mem::replace(&mut backlog, wanted)
                 && let Err(error) = socket::set_backlog(door.fd.as_fd(), wanted)

@@ -1,19 +1,17 @@
 //! TLS towards backends: the rustls configuration of one service on one shard.
 
-use std::fs;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::identity::Identity;
-use super::policy;
+use super::key_log::KeyLogFile;
+use super::{authorities, policy};
 use crate::config::{ClientTls, ServerVerify};
 use crate::error::Error;
 
@@ -23,6 +21,7 @@ pub(crate) struct ClientParts {
     /// Whom to trust; nobody is asked for if this is `None`.
     roots: Option<Arc<RootCertStore>>,
     identity: Option<Identity>,
+    key_log: Option<KeyLogFile>,
     /// What an operator should know, in sentences.
     pub(crate) warnings: Vec<String>,
 }
@@ -37,7 +36,7 @@ impl ClientParts {
         let mut warnings = Vec::new();
         let roots = match &tls.verify {
             ServerVerify::System => Some(system_roots()?),
-            ServerVerify::Ca(path) => Some(roots_of(path)?),
+            ServerVerify::Ca(path) => Some(authorities::read(path, |_| {})?),
             ServerVerify::Off => {
                 warnings.push(
                     "backends are spoken to in TLS without verification: anybody on the way can \
@@ -55,11 +54,23 @@ impl ClientParts {
         if let Some(identity) = &identity {
             warnings.extend(identity.info().warnings.iter().cloned());
         }
+        if let Some(path) = &tls.key_log {
+            warnings.push(KeyLogFile::warning(path));
+        }
         Ok(Self {
             roots: roots.map(Arc::new),
             identity,
+            key_log: None,
             warnings,
         })
+    }
+
+    /// Opens the file of secrets, if the configuration names one. Loading does
+    /// not, so that `adit check` leaves no file behind.
+    pub(crate) fn open_key_log(&mut self, tls: &ClientTls) -> Result<(), Error> {
+        let path = tls.key_log.as_deref();
+        self.key_log = path.map(KeyLogFile::open).transpose()?;
+        Ok(())
     }
 }
 
@@ -88,6 +99,9 @@ pub(crate) fn client_config(
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = tls.alpn.iter().map(|name| name.clone().into()).collect();
+    if let Some(log) = KeyLogFile::another(parts.key_log.as_ref())? {
+        config.key_log = Arc::new(log);
+    }
     if !tls.resume {
         config.resumption = Resumption::disabled();
     }
@@ -107,28 +121,6 @@ fn system_roots() -> Result<RootCertStore, Error> {
             "the system trusts no certificate authority{why}; install the package \
              ca-certificates, or name an authority with ca: \"ca.pem\""
         )));
-    }
-    Ok(roots)
-}
-
-/// The authorities in a PEM file.
-pub(super) fn roots_of(path: &Path) -> Result<RootCertStore, Error> {
-    let wrong = |what: String| Error::Identity(format!("{}: {what}", path.display()));
-    let bytes = fs::read(path).map_err(|error| wrong(format!("cannot be read: {error}")))?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&bytes) {
-        let certificate =
-            certificate.map_err(|error| wrong(format!("is no valid PEM: {error}")))?;
-        roots
-            .add(certificate)
-            .map_err(|error| wrong(format!("a certificate authority cannot be used: {error}")))?;
-    }
-    if roots.is_empty() {
-        return Err(wrong(
-            "holds no certificate; a PEM file has a block that begins with \
-             -----BEGIN CERTIFICATE-----"
-                .into(),
-        ));
     }
     Ok(roots)
 }

@@ -15,6 +15,7 @@ use rustls::{
 };
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
+use super::authorities;
 use super::certificate::{days, moment};
 use super::pem::PemFile;
 use super::subject::Subject;
@@ -48,7 +49,8 @@ impl ClientPolicy {
     pub(super) fn load(verify: &ClientVerify, now: SystemTime) -> Result<Self, Error> {
         let mut warnings = Vec::new();
         let mut binding = Binding::new(verify);
-        let roots = Arc::new(read_roots(&verify.ca, &mut binding)?);
+        let roots = authorities::read(&verify.ca, |authority| binding.add(authority))?;
+        let roots = Arc::new(roots);
         let mut crls = Vec::new();
         for path in &verify.crls {
             let found = read_crls(path, now, &mut warnings)?;
@@ -175,27 +177,6 @@ fn build(
         builder = builder.clear_root_hint_subjects();
     }
     builder.build()
-}
-
-fn read_roots(path: &Path, binding: &mut Binding) -> Result<RootCertStore, Error> {
-    let file = PemFile::read(path)?;
-    let mut roots = RootCertStore::empty();
-    for (line, certificate) in file.certificates()? {
-        binding.add(&certificate);
-        roots.add(certificate).map_err(|error| {
-            file.wrong_at(
-                line,
-                format_args!("the certificate authority cannot be used: {error}"),
-            )
-        })?;
-    }
-    if roots.is_empty() {
-        return Err(file.wrong(
-            "holds no certificate; put those of the authorities there that vouch for clients, \
-             each in a block that begins with -----BEGIN CERTIFICATE-----",
-        ));
-    }
-    Ok(roots)
 }
 
 fn read_crls(

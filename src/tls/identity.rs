@@ -2,17 +2,18 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::SystemTime;
 
+use rustls::SignatureScheme;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use super::certificate::CertificateInfo;
 use super::ocsp::Staple;
 use super::pem::{self, PemFile, wrong};
+use super::signatures::schemes_of;
 use crate::config::CertSource;
 use crate::error::Error;
 use crate::limits;
@@ -21,6 +22,8 @@ use crate::limits;
 pub struct Identity {
     pub(super) chain: Vec<CertificateDer<'static>>,
     pub(super) key: Zeroizing<PrivateKeyDer<'static>>,
+    /// What the key can sign with; empty for a kind that has no list here.
+    pub(super) schemes: &'static [SignatureScheme],
     pub(super) staple: Option<Staple>,
     pub(super) info: CertificateInfo,
 }
@@ -34,7 +37,7 @@ impl Identity {
     ///
     /// [`Error::Identity`], with a text that names the file and the remedy.
     pub fn load(source: &CertSource, now: SystemTime) -> Result<Self, Error> {
-        let (identity, _) = Self::read(source, now)?;
+        let identity = Self::read(source, now)?;
         match identity.info.expired(now) {
             Some(expired) => Err(wrong(&source.cert, expired)),
             None => Ok(identity),
@@ -47,11 +50,7 @@ impl Identity {
     }
 
     /// As [`load`](Self::load), but for a certificate that may have expired.
-    /// Its key comes along, ready for use.
-    pub(super) fn read(
-        source: &CertSource,
-        now: SystemTime,
-    ) -> Result<(Self, Arc<dyn SigningKey>), Error> {
+    pub(super) fn read(source: &CertSource, now: SystemTime) -> Result<Self, Error> {
         let file = PemFile::read(&source.cert)?;
         let chain = read_chain(&source.cert, &file)?;
         let mut info = CertificateInfo::of(&source.cert, &chain[0], chain.len(), now)?;
@@ -64,15 +63,15 @@ impl Identity {
                 key_path.display(),
             ));
         }
-        let signing = check_match(&source.cert, &key_path, &chain[0], &key)?;
+        let schemes = check_match(&source.cert, &key_path, &chain[0], &key)?;
         let staple = read_staple(source, &chain, &mut info, now)?;
-        let identity = Self {
+        Ok(Self {
             chain,
             key,
+            schemes,
             staple,
             info,
-        };
-        Ok((identity, signing))
+        })
     }
 
     pub(crate) fn chain(&self) -> &[CertificateDer<'static>] {
@@ -167,18 +166,20 @@ fn read_key_of(path: &Path) -> Result<Option<(Key, u32)>, Error> {
     Ok(file.key()?.map(|key| (key, file.permissions())))
 }
 
+/// Gives what the key can sign with. The key made ready is not kept: it takes
+/// more room than all else.
 fn check_match(
     cert_path: &Path,
     key_path: &Path,
     leaf: &CertificateDer<'static>,
     key: &PrivateKeyDer<'static>,
-) -> Result<Arc<dyn SigningKey>, Error> {
+) -> Result<&'static [SignatureScheme], Error> {
     let unusable = |error| wrong(key_path, format_args!("cannot be used: {error}"));
     let signing = any_supported_type(key).map_err(unusable)?;
     match CertifiedKey::new(vec![leaf.clone()], signing.clone()).keys_match() {
         // A kind of key that does not tell its public half is trusted.
         Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
-            Ok(signing)
+            Ok(schemes_of(&*signing))
         }
         Err(rustls::Error::InconsistentKeys(_)) => Err(wrong(
             key_path,

@@ -40,9 +40,11 @@ impl KeyLogFile {
         Ok(Self::of(file, path))
     }
 
-    /// Another hold on the same file, that nothing else counts.
-    pub(crate) fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self::of(self.file.try_clone()?, &self.path))
+    /// One shard's hold on the file, if there is one, that nothing else counts.
+    pub(super) fn another(log: Option<&Self>) -> Result<Option<Self>, rustls::Error> {
+        let copy = log.map(|log| Ok(Self::of(log.file.try_clone()?, &log.path)));
+        copy.transpose()
+            .map_err(|error: io::Error| rustls::Error::General(format!("the key log: {error}")))
     }
 
     /// What there is to say of such a file.
@@ -98,7 +100,8 @@ mod tests {
         let path = folder.path().join("keys");
         let one = KeyLogFile::open(&path).expect("a file");
         one.log("CLIENT_RANDOM", &[0, 0xff], &[0x10]);
-        one.try_clone().expect("a copy").log("X", &[1], &[2]);
+        let another = KeyLogFile::another(Some(&one)).expect("a copy");
+        another.expect("one").log("X", &[1], &[2]);
         KeyLogFile::open(&path).expect("again").log("Y", &[3], &[4]);
         let text = fs::read_to_string(&path).expect("there");
         assert_eq!(text, "CLIENT_RANDOM 00ff 10\nX 01 02\nY 03 04\n");

@@ -8,6 +8,7 @@
 //! own verifier of clients (`client_verify`, by `subject`). `client` is the
 //! other side: TLS towards backends.
 
+mod authorities;
 mod certificate;
 mod client;
 mod client_verify;
@@ -20,6 +21,7 @@ mod pem;
 mod policy;
 mod resolver;
 mod server;
+mod signatures;
 mod store;
 mod subject;
 mod ticket;

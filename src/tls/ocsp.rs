@@ -17,6 +17,7 @@ use x509_parser::prelude::X509Certificate;
 use x509_parser::time::ASN1Time;
 
 use super::certificate::moment;
+use crate::limits;
 
 /// What there is to know of an OCSP response.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -222,7 +223,7 @@ impl<'a> Single<'a> {
             }
         }
         let date = humantime::format_rfc3339_seconds;
-        if self.this_update > now {
+        if self.this_update > now + limits::OCSP_CLOCK_SKEW {
             return Err(format!(
                 "it is not good before {}; is the clock right?",
                 date(self.this_update)

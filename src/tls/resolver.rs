@@ -164,3 +164,82 @@ impl Hot {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use rustls::pki_types::UnixTime;
+
+    use super::*;
+    use crate::config::CertSource;
+    use crate::tls::identity::Identity;
+    use crate::tls::ocsp::Staple;
+    use crate::tls::store::Builder;
+
+    /// Seconds since 1970.
+    #[derive(Clone, Debug)]
+    struct Clock(Arc<AtomicU64>);
+
+    impl TimeProvider for Clock {
+        fn current_time(&self) -> Option<UnixTime> {
+            let seconds = self.0.load(Ordering::Relaxed);
+            Some(UnixTime::since_unix_epoch(Duration::from_secs(seconds)))
+        }
+    }
+
+    fn identity(name: &str) -> Identity {
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("made");
+        let file = folder.path().join("site.pem");
+        let pem = made.cert.pem() + &made.signing_key.serialize_pem();
+        std::fs::write(&file, pem).expect("a file");
+        let source = CertSource::new(&file, &file);
+        Identity::load(&source, SystemTime::now()).expect("an identity")
+    }
+
+    fn store(count: usize, until: Option<u64>) -> Arc<Store> {
+        let mut builder = Builder::default();
+        for number in 0..count {
+            let mut identity = identity(&format!("{number}.test"));
+            identity.staple = until.map(|until| Staple {
+                der: [1, 2, 3].into(),
+                until: Some(UNIX_EPOCH + Duration::from_secs(until)),
+            });
+            assert!(builder.add(identity));
+        }
+        Arc::new(builder.build())
+    }
+
+    #[test]
+    fn a_response_is_stapled_until_it_is_out_of_date() {
+        let clock = Clock(Arc::new(AtomicU64::new(999)));
+        let resolver = Resolver::new(
+            store(1, Some(1000)),
+            SniNoMatch::Default,
+            Box::new(clock.clone()),
+        );
+        let stapled = || resolver.ready(0).expect("a key").ocsp.clone();
+        assert_eq!(stapled(), Some(vec![1, 2, 3]));
+        clock.0.store(1000, Ordering::Relaxed);
+        assert_eq!(stapled(), None);
+        assert_eq!(stapled(), None);
+    }
+
+    #[test]
+    fn what_is_asked_for_stays_and_the_rest_makes_room() {
+        let store = store(5, None);
+        let mut hot = Hot::new(3);
+        let mut made = Vec::new();
+        for place in [0, 1, 2, 0, 3, 0, 4, 0, 3] {
+            hot.find_or_add(place, || {
+                made.push(place);
+                Ready::new(&store, place)
+            })
+            .expect("a key");
+            assert!(hot.ready.len() <= 3 && hot.ready.len() == hot.order.len());
+        }
+        // All had been asked for when 3 came, so that the eldest went.
+        assert_eq!(made, [0, 1, 2, 3, 0, 4]);
+    }
+}

@@ -8,7 +8,6 @@ use std::time::SystemTime;
 
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoClientAuth, ResolvesServerCert};
-use rustls::sign::SigningKey;
 use rustls::time_provider::DefaultTimeProvider;
 
 use super::certificate::CertificateInfo;
@@ -89,9 +88,7 @@ impl ServerParts {
 
     /// One shard's hold on the file of secrets.
     pub(super) fn key_log(&self) -> Result<Option<KeyLogFile>, rustls::Error> {
-        let copy = self.key_log.as_ref().map(KeyLogFile::try_clone);
-        copy.transpose()
-            .map_err(|error| rustls::Error::General(format!("the key log: {error}")))
+        KeyLogFile::another(self.key_log.as_ref())
     }
 }
 
@@ -104,9 +101,6 @@ pub struct Loader {
 }
 
 type Loaded = (Arc<Store>, Arc<[CertificateInfo]>);
-
-/// A certificate that can be used, or has expired.
-type Found = (Identity, Arc<dyn SigningKey>);
 
 impl Loader {
     /// One that has loaded nothing. Certificates are to be good at `now`.
@@ -160,7 +154,7 @@ fn load(sources: &[CertSource], now: SystemTime) -> Result<Loaded, Error> {
         let alone = !source.cert.is_dir();
         let before = infos.len();
         for found in read_all(&files, alone, now)? {
-            let Some((identity, key)) = found else {
+            let Some(identity) = found else {
                 continue;
             };
             let mut info = identity.info.clone();
@@ -170,7 +164,7 @@ fn load(sources: &[CertSource], now: SystemTime) -> Result<Loaded, Error> {
                 let file = info.file.display();
                 info.warnings
                     .push(format!("{file}: {expired}. It is left out until then"));
-            } else if !builder.add(identity, &*key) {
+            } else if !builder.add(identity) {
                 let file = info.file.display();
                 info.warnings.push(format!(
                     "{file}: the certificate is shown to nobody: others before it, with the same \
@@ -196,7 +190,7 @@ fn read_all(
     files: &[CertSource],
     alone: bool,
     now: SystemTime,
-) -> Result<Vec<Option<Found>>, Error> {
+) -> Result<Vec<Option<Identity>>, Error> {
     let threads = thread::available_parallelism()
         .map_or(1, NonZeroUsize::get)
         .min(limits::LOADER_THREADS_MAX)
@@ -235,12 +229,9 @@ fn read_all(
         })
 }
 
-fn read_one(source: &CertSource, alone: bool, now: SystemTime) -> Result<Option<Found>, Error> {
+fn read_one(source: &CertSource, alone: bool, now: SystemTime) -> Result<Option<Identity>, Error> {
     let found = if alone {
-        Identity::read(source, now).and_then(|(identity, key)| match identity.info.expired(now) {
-            Some(expired) => Err(wrong(&source.cert, expired)),
-            None => Ok((identity, key)),
-        })
+        Identity::load(source, now)
     } else {
         Identity::read(source, now)
     };

@@ -8,15 +8,15 @@
 use std::collections::HashMap;
 use std::fmt;
 
-use rustls::SignatureAlgorithm;
 use rustls::SignatureScheme;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::{CertifiedKey, SigningKey};
+use rustls::sign::CertifiedKey;
 use zeroize::Zeroizing;
 
 use super::identity::Identity;
 use super::ocsp::Staple;
+use super::signatures::rank;
 use crate::config::SniNoMatch;
 
 /// The certificates of one listener.
@@ -144,14 +144,14 @@ pub(super) struct Builder {
 impl Builder {
     /// Adds a certificate. Gives false if no client is ever shown it, for
     /// others with its kind of key have all of its names.
-    pub(super) fn add(&mut self, identity: Identity, key: &dyn SigningKey) -> bool {
+    pub(super) fn add(&mut self, identity: Identity) -> bool {
         let Identity {
             chain,
-            key: der,
+            key,
+            schemes,
             staple,
             info,
         } = identity;
-        let schemes = schemes_of(key);
         // Bounded: limits::CERTIFICATES_MAX for each source.
         let place = u32::try_from(self.store.entries.len()).unwrap_or(u32::MAX);
         let mut useful = place == 0;
@@ -182,7 +182,7 @@ impl Builder {
         let entry = Entry {
             leaf: leaf.unwrap_or_default(),
             chain: chain.map(|issuer| self.issuer(&issuer)).collect(),
-            key: der,
+            key,
             schemes,
             staple,
         };
@@ -234,42 +234,4 @@ impl Builder {
         self.issuers.insert(der.into(), place);
         place
     }
-}
-
-/// What each kind of key signs with, the most wanted kind first.
-static KINDS: [&[SignatureScheme]; 6] = [
-    &[SignatureScheme::ECDSA_NISTP256_SHA256],
-    &[SignatureScheme::ECDSA_NISTP384_SHA384],
-    &[SignatureScheme::ECDSA_NISTP521_SHA512],
-    &[SignatureScheme::ED25519],
-    // Kinds without a list.
-    &[],
-    &[
-        SignatureScheme::RSA_PSS_SHA512,
-        SignatureScheme::RSA_PSS_SHA384,
-        SignatureScheme::RSA_PSS_SHA256,
-        SignatureScheme::RSA_PKCS1_SHA512,
-        SignatureScheme::RSA_PKCS1_SHA384,
-        SignatureScheme::RSA_PKCS1_SHA256,
-    ],
-];
-
-fn schemes_of(key: &dyn SigningKey) -> &'static [SignatureScheme] {
-    let known = [
-        SignatureAlgorithm::ECDSA,
-        SignatureAlgorithm::RSA,
-        SignatureAlgorithm::ED25519,
-    ];
-    KINDS
-        .into_iter()
-        .filter(|_| known.contains(&key.algorithm()))
-        .find(|schemes| key.choose_scheme(schemes).is_some())
-        .unwrap_or_default()
-}
-
-fn rank(schemes: &[SignatureScheme]) -> usize {
-    KINDS
-        .iter()
-        .position(|kind| *kind == schemes)
-        .unwrap_or(KINDS.len())
 }

@@ -17,3 +17,4 @@ mod spread;
 mod startup;
 mod statistics;
 mod syslog;
+mod watch;

@@ -87,7 +87,13 @@ impl Program {
     pub(crate) fn serve(folder: &Path, ron: &str) -> (Self, Vec<SocketAddr>) {
         configure(folder, ron);
         let file = folder.join("adit.ron");
-        let words = ["run", "--config", file.to_str().expect("text")];
+        // What a test changes is taken up when the test says so.
+        let words = [
+            "run",
+            "--no-watch",
+            "--config",
+            file.to_str().expect("text"),
+        ];
         let program = Self::start(folder, &words);
         program.wait_log("listening on ");
         let addresses = program.listeners();

@@ -84,6 +84,8 @@ fn new_connections_see_the_new_certificate_and_old_ones_go_on() {
     assert_eq!(held.receive_all(), (vec![], End::CloseNotify));
     let stats = program.stats();
     assert_eq!((stats.reloads, stats.reloads_failed), (1, 0));
+    // Every shard said that it had taken it up.
+    assert!(!program.log().contains("have yet to take"));
 }
 
 #[test]
@@ -253,4 +255,137 @@ fn no_handshake_is_lost_to_a_reload() {
     });
     assert_eq!(stats.total.handshakes, done, "{stats:#?}");
     assert_eq!(stats.reloads, RELOADS as u64);
+}
+
+/// Reloads on top of each other, by signal and by command, under handshakes
+/// and transfers without a pause.
+#[test]
+fn a_storm_of_reloads_breaks_nothing() {
+    const ROUNDS: u64 = 40;
+    const LENGTH: u64 = 3_000_000;
+    let stage = Stage::new();
+    let source = backend::source(LENGTH);
+    let listeners = [
+        stage.listener("127.0.0.1:0"),
+        listener("127.0.0.2:0", &stage.certificate, source.address()),
+    ];
+    let (program, addresses) = stage.serve(&listeners);
+    let trust = program::trust(&stage.certificate);
+    let over = AtomicBool::new(false);
+    let (shaken, carried) = (AtomicU64::new(0), AtomicU64::new(0));
+    let admin = program.admin_socket();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    // Fresh ones: sessions would spare the certificate.
+                    let trust = program::trust(&stage.certificate);
+                    let client = program::echo_at(addresses[0], &trust);
+                    client.close_notify();
+                    assert_eq!(client.receive_all(), (vec![], End::CloseNotify));
+                    shaken.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !over.load(Ordering::SeqCst) {
+                    let client = Client::shake(client::tcp(addresses[1]), &trust);
+                    let client = client.expect("a handshake");
+                    assert_eq!(client.receive_pattern(), (LENGTH, End::CloseNotify));
+                    carried.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+        for round in 1..=ROUNDS {
+            let before = shaken.load(Ordering::SeqCst);
+            program.signal("HUP");
+            program.signal("HUP");
+            let socket = admin.to_str().expect("text");
+            let done = program::run(stage.path(), &["reload", "--admin", socket]);
+            assert_eq!(done.code, Some(0), "{}", done.err);
+            assert!(done.out.contains("reloaded"), "{}", done.out);
+            wait_for("reloads", || {
+                (program.stats().reloads >= 2 * round).then_some(())
+            });
+            wait_for("handshakes", || {
+                (shaken.load(Ordering::SeqCst) > before).then_some(())
+            });
+        }
+        wait_for("transfers", || {
+            (carried.load(Ordering::SeqCst) >= 4).then_some(())
+        });
+        over.store(true, Ordering::SeqCst);
+    });
+    let stats = wait_for("the end of all tunnels", || {
+        Some(program.stats()).filter(|stats| stats.total.tunnels_open == 0)
+    });
+    let clients = shaken.into_inner() + carried.into_inner();
+    assert_eq!(stats.total.handshakes, clients, "{stats:#?}");
+    assert_eq!(stats.total.accepted, clients);
+    assert_eq!(stats.reloads_failed, 0);
+}
+
+#[test]
+fn the_command_tells_why_a_reload_was_refused() {
+    let stage = Stage::new();
+    let (program, addresses) = stage.serve(&[stage.listener("127.0.0.1:0")]);
+    let file = stage.path().join("adit.ron");
+    let good = fs::read_to_string(&file).expect("the configuration");
+    program::configure(stage.path(), &good.replace("shards: 2", "shrads: 2"));
+    // Found by itself.
+    let done = program::run(stage.path(), &["reload"]);
+    assert_eq!(done.code, Some(1), "{}", done.err);
+    for part in ["old configuration stays", "adit.ron:3:", "shards"] {
+        assert!(done.err.contains(part), "{part} not in {}", done.err);
+    }
+    program::configure(stage.path(), &good);
+    let pid = program.pid().to_string();
+    let done = program::run(stage.path(), &["reload", "--pid", &pid]);
+    assert_eq!(done.code, Some(0), "{}", done.err);
+    let stats = program.stats();
+    assert_eq!((stats.reloads, stats.reloads_failed), (1, 1));
+
+    // A server that stops takes nothing up, and opens nothing.
+    let held = program::echo_at(addresses[0], &program::trust(&stage.certificate));
+    program.signal("TERM");
+    program.wait_log("stopping: ");
+    let port = quiet_port();
+    let other = stage.listener(&format!("127.0.0.1:{port}"));
+    program::configure(stage.path(), &stage.config(&[other]));
+    let done = program::run(stage.path(), &["reload", "--pid", &pid]);
+    assert_eq!(done.code, Some(1));
+    assert!(done.err.contains("the server is stopping"), "{}", done.err);
+    assert!(!program::accepts(SocketAddr::from(([127, 0, 0, 1], port))));
+    drop(held);
+    assert_eq!(program.wait().code, Some(0));
+}
+
+#[test]
+fn a_listener_that_stays_takes_up_another_backlog() {
+    let stage = Stage::new();
+    let one = stage.listener("127.0.0.1:0");
+    let with = |backlog: u32| {
+        let listener = one.replacen('(', &format!("(backlog: {backlog}, "), 1);
+        format!("(listeners: [{listener}], shards: 1)")
+    };
+    let (program, addresses) = Program::serve(stage.path(), &with(1));
+    /// How many of so many clients get in while nobody accepts.
+    fn fitting(program: &Program, address: SocketAddr, clients: usize) -> usize {
+        program.signal("STOP");
+        let patience = std::time::Duration::from_millis(300);
+        let held: Vec<_> = (0..clients)
+            .map(|_| std::net::TcpStream::connect_timeout(&address, patience))
+            .collect();
+        program.signal("CONT");
+        held.iter().filter(|client| client.is_ok()).count()
+    }
+    assert!(fitting(&program, addresses[0], 8) < 8);
+    program::configure(stage.path(), &with(64));
+    reload(&program, 1);
+    let trust = program::trust(&stage.certificate);
+    // Whoever was in the queue is through.
+    program::echo_at(addresses[0], &trust);
+    assert_eq!(fitting(&program, addresses[0], 8), 8);
+    program::echo_at(addresses[0], &trust);
 }

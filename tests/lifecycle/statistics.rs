@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use adit::metrics::Stats;
+use adit::metrics::{NameCount, NegotiatedCounts, Stats};
 
 use crate::program::{self, Ended, Program, borrowed, words};
 use crate::support::adit::Setup;
@@ -44,6 +44,24 @@ fn figures_come_by_process_and_by_path_as_text_and_as_json() {
     assert_eq!(stats.pid, by_pid.pid());
     assert_eq!(stats.listeners[0].address, address.to_string());
     assert_eq!(stats.total.handshakes, 1);
+    let names = |counts: &[NameCount]| -> Vec<(String, u64)> {
+        let pairs = counts.iter().map(|c| (c.name.clone(), c.count));
+        pairs.collect()
+    };
+    let agreed = &stats.total.negotiated;
+    assert_eq!(names(&agreed.versions), [("TLSv1.3".to_owned(), 1)]);
+    assert_eq!(
+        names(&agreed.ciphers),
+        [("TLS_AES_256_GCM_SHA384".to_owned(), 1)]
+    );
+    assert_eq!(names(&agreed.groups), [("X25519MLKEM768".to_owned(), 1)]);
+    assert_eq!(stats.total.backend_negotiated, NegotiatedCounts::default());
+    let text = ask(&["--pid", &pid]).out;
+    assert!(
+        text.contains("handshakes with clients  1, 0 % resumed"),
+        "{text}"
+    );
+    assert!(!text.contains("handshakes with backends"), "{text}");
     // The only one in the folder is found without a name.
     assert_eq!(json(&[]).pid, by_pid.pid());
     crate::support::wait_for("the other's socket", || socket.exists().then_some(()));

@@ -111,6 +111,8 @@ impl Setup {
         command
             .args(["--shards", &self.shards.to_string()])
             .args(["--log-level", "debug"])
+            // What a test changes is taken up when the test says so.
+            .arg("--no-watch")
             .arg("--admin")
             .arg(admin_socket(folder));
         if self.shards == 1 && !self.arguments.iter().any(|word| word == "--cpus") {

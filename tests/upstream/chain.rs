@@ -36,6 +36,10 @@ fn plaintext_comes_out_as_it_went_in() {
     assert_eq!(far.reason(), "relay/backend/eof");
     let stats = near.stats();
     assert_eq!(stats.total.backend_handshakes, 1);
+    let [group] = &stats.total.backend_negotiated.groups[..] else {
+        panic!("{stats:?}");
+    };
+    assert_eq!((group.name.as_str(), group.count), ("X25519MLKEM768", 1));
     assert_eq!(stats.total.handshakes, 0);
 }
 

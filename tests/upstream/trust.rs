@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read as _};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
 
 use adit::config::{CertSource, ClientTls, ServerVerify, TlsVersion};
 use rustls::server::WebPkiClientVerifier;
@@ -157,4 +158,23 @@ fn a_backend_that_never_answers_has_the_connect_time() {
     config.timeouts.connect = std::time::Duration::from_millis(300);
     let near = Place::start(config);
     assert_refused(&near, "connect/backend/timeout");
+}
+
+/// The secrets of sessions with backends are written down where that is asked
+/// for, and nobody else can read them.
+#[test]
+fn secrets_go_to_the_key_log() {
+    let (folder, certificate) = certificate();
+    let backend = tls_backend(accepting(&certificate, ALL_VERSIONS), place::echo);
+    let path = folder.path().join("keys.log");
+    let mut tls = trusting(&certificate);
+    tls.key_log = Some(path.clone());
+    let near = Place::client_with(backend.address(), tls);
+    near.echo(b"hello");
+    near.echo(b"hello");
+    let secrets = std::fs::read_to_string(&path).expect("a key log");
+    let of_clients = secrets.matches("CLIENT_TRAFFIC_SECRET_0 ").count();
+    assert_eq!(of_clients, 2, "{secrets}");
+    let mode = std::fs::metadata(&path).expect("a file").permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
 }

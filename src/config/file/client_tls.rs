@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rustls::pki_types::ServerName;
 use serde::Deserialize;
 
 use super::super::position::{Node, SyntaxError};
@@ -9,10 +10,10 @@ use super::super::units::{
     AlpnName, Authorities, CipherName, FilePath, GroupName, PresetName, ServerNameText, Switch,
     VersionName,
 };
-use super::super::{ClientTls, ServerVerify};
+use super::super::{Address, Backend, ClientTls, Host, ServerVerify};
 use super::policy::{FilePolicy, alpn};
-use super::refuse_key;
 use super::server_tls::source;
+use super::{refuse, refuse_key};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename = "tls towards backends", deny_unknown_fields)]
@@ -36,6 +37,33 @@ pub(super) struct FileClientTls {
 enum FileVerify {
     Full,
     Off,
+}
+
+/// Refuses backends that there is no name for that their certificates could be
+/// for. `at` gives the place of the backend with that number.
+pub(super) fn check_names<'n>(
+    tls: &ClientTls,
+    backends: &[Backend],
+    at: impl Fn(usize) -> Option<&'n Node<'n>>,
+) -> Result<(), SyntaxError> {
+    if tls.server_name.is_some() {
+        return Ok(());
+    }
+    let nameless = |backend: &Backend| match &backend.address {
+        Address::Tcp {
+            host: Host::Name(name),
+            ..
+        } => ServerName::try_from(name.as_str()).is_err(),
+        Address::Tcp { .. } => false,
+        Address::Unix(_) => true,
+    };
+    match backends.iter().position(nameless) {
+        Some(index) => Err(refuse(
+            at(index),
+            "this backend has no host name that its certificate could be for; add server_name: \"app.internal\" to its tls",
+        )),
+        None => Ok(()),
+    }
 }
 
 impl FileClientTls {

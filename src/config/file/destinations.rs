@@ -7,6 +7,7 @@ use super::super::position::{Node, SyntaxError};
 use super::super::suggest::nearest;
 use super::super::units::Name;
 use super::super::{ClientTls, Service};
+use super::client_tls::check_names;
 use super::service::FileBackend;
 use super::{refuse, refuse_key};
 
@@ -56,7 +57,11 @@ impl<'a> Destinations<'a> {
                         ),
                     ));
                 }
-                Ok(self.own(Service::new(name, vec![backend], tls)))
+                let backends = vec![backend];
+                if let Some(tls) = &tls {
+                    check_names(tls, &backends, |_| node.field("backend"))?;
+                }
+                Ok(self.own(Service::new(name, backends, tls)))
             }
             (Some(_), Some(_)) => Err(refuse_key(
                 Some(node),
@@ -102,6 +107,7 @@ impl<'a> Destinations<'a> {
                 ),
             ));
         }
+        check_names(&tls, &service.backends, |_| node.field("tls"))?;
         let service = Service {
             tls: Some(tls),
             ..service.clone()

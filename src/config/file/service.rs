@@ -14,7 +14,7 @@ use super::super::units::{
 };
 use super::super::{Backend, Balance, ProxyHeader, ProxyTlv, ProxyVersion, Service};
 use super::access::FileTcp;
-use super::client_tls::FileClientTls;
+use super::client_tls::{FileClientTls, check_names};
 use super::health::FileHealth;
 use super::{check_count, refuse, refuse_key};
 use crate::limits;
@@ -133,7 +133,10 @@ impl FileService {
     ) -> Result<Service, SyntaxError> {
         let at = |key| node.and_then(|node| node.field(key));
         let tls = self.tls.map(|tls| tls.meant(at("tls"), base)).transpose()?;
-        let backends = self.backends.into_iter().map(FileBackend::meant).collect();
+        let backends: Vec<_> = self.backends.into_iter().map(FileBackend::meant).collect();
+        if let Some(tls) = &tls {
+            check_names(tls, &backends, |index| at("backends")?.item(index))?;
+        }
         let mut service = Service::new(name, backends, tls);
         if let Some(health) = self.health {
             service.health = Some(health.meant(at("health"), service.tls.is_some())?);

@@ -81,17 +81,17 @@ fn the_format_is_as_documented() {
     let aead = aws_lc_rs::aead::LessSafeKey::new(
         aws_lc_rs::aead::UnboundKey::new(&aws_lc_rs::aead::AES_256_GCM, key.as_ref()).unwrap(),
     );
-    let mut sealed = [1_800_000_000_u64.to_be_bytes().as_slice(), b"state"].concat();
-    let head = [&name[..], &[1]].concat();
-    aead.seal_in_place_append_tag(
-        Nonce::assume_unique_for_key([7; 12]),
-        Aad::from(&head),
-        &mut sealed,
-    )
-    .unwrap();
-    let ticket = [head, vec![7; 12], sealed].concat();
     let bound = Ticketer::new(&keys, LIFETIME, b"bound").unwrap();
-    assert_eq!(bound.open(&ticket, now()), Some(b"state".to_vec()));
+    // A version that this adit does not know may be anything.
+    for (version, expected) in [(1, Some(b"state".to_vec())), (2, None), (0, None)] {
+        let mut sealed = [1_800_000_000_u64.to_be_bytes().as_slice(), b"state"].concat();
+        let head = [&name[..], &[version]].concat();
+        let nonce = Nonce::assume_unique_for_key([version; 12]);
+        aead.seal_in_place_append_tag(nonce, Aad::from(&head), &mut sealed)
+            .unwrap();
+        let ticket = [head, vec![version; 12], sealed].concat();
+        assert_eq!(bound.open(&ticket, now()), expected, "{version}");
+    }
 }
 
 #[test]
@@ -254,4 +254,28 @@ fn a_rotation_keeps_comments_and_retires_the_oldest() {
         assert_eq!(file.rotate(1, seal_with).unwrap(), 3);
         assert_eq!(file.len(), 1);
     }
+}
+
+#[test]
+fn a_listener_with_a_file_does_not_follow_the_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys");
+    std::fs::write(&path, key_bytes(80)).unwrap();
+    let mut tickets = Tickets::default();
+    let load = |tickets: &Tickets| TicketTerms::load(tickets, b"").unwrap().unwrap().0;
+    let following = load(&tickets);
+    tickets.keys = Some(crate::config::TicketKeyFile {
+        path,
+        seal_with: SealWith::Last,
+    });
+    let own = load(&tickets);
+    let [one, two] = [(); 2].map(|()| TicketKeys::fresh().unwrap());
+    for (terms, same) in [(&following, false), (&own, true)] {
+        assert_eq!(terms.follow_the_process(), !same);
+        let ticket = terms.ticketer(&one).unwrap().encrypt(b"state").unwrap();
+        let opened = terms.ticketer(&two).unwrap().decrypt(&ticket);
+        assert_eq!(opened.is_some(), same);
+    }
+    tickets.count = 0;
+    assert!(TicketTerms::load(&tickets, b"").unwrap().is_none());
 }
