@@ -8,8 +8,10 @@
 
 pub mod admin;
 mod gather;
+mod health;
 mod reload;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_lite::FutureExt;
@@ -18,9 +20,11 @@ use crate::limits;
 use crate::mesh::{Command, Mesh, Message, Order, Report};
 use crate::metrics::{ListenerStats, State};
 use crate::notice;
+use crate::plan::Plan;
 use crate::runtime::{self, Job, Queues};
 use crate::tls::TicketKeys;
 use gather::Gatherings;
+use health::Health;
 use reload::Reload;
 
 /// How a server ended.
@@ -39,7 +43,7 @@ pub(crate) struct Setup {
     pub(crate) mesh: Mesh,
     pub(crate) arriving: flume::Receiver<Message>,
     pub(crate) listeners: Vec<ListenerStats>,
-    pub(crate) drain_timeout: Duration,
+    pub(crate) plan: Arc<Plan>,
     pub(crate) keys: TicketKeys,
     /// Where the end is told.
     pub(crate) ended: flume::Sender<Result<Outcome, String>>,
@@ -57,6 +61,7 @@ pub(crate) struct Control {
     keys: TicketKeys,
     rekey_at: Instant,
     gatherings: Gatherings,
+    health: Health,
     reload: Option<Reload>,
     reloads: u64,
     reloads_failed: u64,
@@ -91,7 +96,7 @@ async fn run(setup: Setup) {
         mesh,
         arriving,
         listeners,
-        drain_timeout,
+        plan,
         keys,
         ended,
     } = setup;
@@ -104,10 +109,11 @@ async fn run(setup: Setup) {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs()),
         listeners,
-        drain_timeout,
+        drain_timeout: plan.config.timeouts.drain,
         keys,
         rekey_at: now + limits::TICKET_KEY_ROTATION,
         gatherings: Gatherings::default(),
+        health: Health::new(),
         reload: None,
         reloads: 0,
         reloads_failed: 0,
@@ -115,6 +121,8 @@ async fn run(setup: Setup) {
         drain: None,
     };
     control.order_all(|| Order::Serve);
+    control.check_health_of(&plan);
+    drop(plan);
     let shards = control.mesh.len();
     let noun = if shards == 1 { "shard" } else { "shards" };
     notice!("serving with {shards} {noun}, pid {}", std::process::id());
@@ -173,8 +181,12 @@ impl Control {
             Report::Failed { shard, cause } => {
                 return Err(format!("shard {shard} has died: {cause}"));
             }
-            Report::Snapshot { gathering, stats } => {
-                self.gatherings.add(gathering, *stats);
+            Report::Snapshot {
+                gathering,
+                stats,
+                services,
+            } => {
+                self.gatherings.add(gathering, *stats, services);
                 self.answer_gatherings(Instant::now());
             }
             Report::Prepared {
@@ -182,6 +194,7 @@ impl Control {
                 generation,
                 result,
             } => self.prepared(shard, generation, result),
+            Report::Checked { check, result } => self.checked(check, result),
             Report::Drained { shard, cut } => {
                 if let Some(drain) = &mut self.drain {
                     drain.waiting.retain(|waiting| *waiting != shard);
@@ -196,6 +209,7 @@ impl Control {
         let now = Instant::now();
         self.answer_gatherings(now);
         self.expire_reload(now);
+        self.health.begin_due(now, &self.mesh);
         if now >= self.rekey_at {
             self.rekey(now);
         }
@@ -214,7 +228,8 @@ impl Control {
     fn next_deadline(&self) -> Instant {
         let drain = self.drain.as_ref().map(|drain| drain.deadline);
         let reload = self.reload.as_ref().map(Reload::deadline);
-        [drain, reload, self.gatherings.deadline()]
+        let health = self.health.next_due();
+        [drain, reload, self.gatherings.deadline(), health]
             .into_iter()
             .flatten()
             .fold(self.rekey_at, Instant::min)

@@ -19,6 +19,7 @@ pub(super) struct Reload {
     waiting: Vec<usize>,
     deadline: Instant,
     listeners: Vec<ListenerStats>,
+    plan: Arc<Plan>,
     drain_timeout: Duration,
     reply: flume::Sender<Result<(), Error>>,
 }
@@ -65,6 +66,7 @@ impl Control {
             waiting: (0..self.mesh.len()).collect(),
             deadline: Instant::now() + limits::PREPARE_TIMEOUT,
             listeners,
+            plan,
             drain_timeout,
             reply,
         });
@@ -88,6 +90,7 @@ impl Control {
             self.listeners = reload.listeners;
             self.drain_timeout = reload.drain_timeout;
             self.order_all(|| Order::Commit { generation });
+            self.check_health_of(&reload.plan);
             let _ = reload.reply.try_send(Ok(()));
         }
     }

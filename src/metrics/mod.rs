@@ -5,7 +5,9 @@
 //! over the mesh, and the main shard joins those into [`Stats`].
 
 mod counters;
+mod service;
 mod stats;
 
 pub(crate) use counters::Counters;
+pub use service::{BackendState, BackendStats, CheckStats, ServiceStats};
 pub use stats::{CloseCount, ListenerStats, ShardStats, State, Stats, Totals};

@@ -167,7 +167,7 @@ impl Server {
             mesh,
             arriving,
             listeners,
-            drain_timeout: plan.config.timeouts.drain,
+            plan,
             keys,
             ended: ended_tx,
         };
