@@ -1,7 +1,7 @@
 //! Backends that say their number, and can be killed and revived; clients that
 //! ask for it.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -161,18 +161,16 @@ impl Tunnel {
     /// The tunnel of a client that has connected.
     pub(crate) fn greeted(mut stream: TcpStream) -> Option<Self> {
         let mut number = [0];
-        match stream.read(&mut number) {
-            Ok(1) => Some(Self {
-                number: number[0],
-                stream,
-            }),
-            _ => None,
-        }
+        // Which goes on after a signal, as a plain read does not.
+        stream.read_exact(&mut number).ok()?;
+        let [number] = number;
+        Some(Self { number, stream })
     }
 
     #[track_caller]
     pub(crate) fn open(place: &Place) -> Self {
-        Self::try_open(place).expect("a backend's answer")
+        let closed = || place.stats().total.closed;
+        Self::try_open(place).unwrap_or_else(|| panic!("no backend's answer: {:?}", closed()))
     }
 
     /// Whether bytes still go there and back.
@@ -210,10 +208,13 @@ pub(crate) fn wait_state(place: &Place, index: usize, state: BackendState) {
 /// Whether no byte and no end comes for a time that a held client's must not.
 pub(crate) fn is_silent(stream: &TcpStream, time: Duration) -> bool {
     stream.set_read_timeout(Some(time)).expect("a timeout");
-    let silent = matches!(
-        stream.peek(&mut [0]),
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock
-    );
+    let silent = loop {
+        match stream.peek(&mut [0]) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => break error.kind() == ErrorKind::WouldBlock,
+            Ok(_) => break false,
+        }
+    };
     stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
     silent
 }
