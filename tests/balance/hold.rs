@@ -35,7 +35,8 @@ fn they_are_held_and_served_when_one_comes_up() {
     let mut backends = vec![Numbered::dead(0), Numbered::dead(1)];
     let mut config = config(&backends);
     config.services[0].health = Some(quick());
-    config.services[0].hold = PATIENCE;
+    // Longer than anybody waits here: it is the check that ends it.
+    config.services[0].hold = 10 * PATIENCE;
     // What is held does not count as connecting.
     config.timeouts.connect = Duration::from_millis(100);
     let place = Place::start(config);
