@@ -225,6 +225,23 @@ pub const HEALTH_RISE: u32 = 2;
 /// Health checks in a row that bring a backend down.
 pub const HEALTH_FALL: u32 = 3;
 
+/// Health checks under way at once, each on a thread of its own.
+pub const HEALTH_THREADS_MAX: usize = 32;
+
+/// The longest head of an answer that an HTTP health check reads, in bytes.
+pub const HEALTH_HEAD_MAX: usize = 16 * 1024;
+
+/// The part of a health check's interval by which it is varied, up and down,
+/// so that processes which began together do not stay together.
+pub const HEALTH_JITTER: f64 = 0.1;
+
+/// The most that is kept of what a health check found wrong, in bytes.
+pub const HEALTH_DETAIL_MAX: usize = 256;
+
+/// How soon a client that is held since every connect failed is given another
+/// try.
+pub const HOLD_RETRY: Duration = Duration::from_millis(250);
+
 /// Failed connects in a row, on one shard, for which a backend is left alone.
 pub const EJECTION_FAILURES: u32 = 3;
 

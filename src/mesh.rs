@@ -9,9 +9,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::config::Address;
 use crate::error::Error;
 use crate::limits;
-use crate::metrics::{ListenerStats, ShardStats, Stats};
+use crate::metrics::{ListenerStats, ServiceStats, ShardStats, Stats};
 use crate::plan::Plan;
 use crate::tls::TicketKeys;
 
@@ -39,6 +40,8 @@ pub(crate) enum Order {
     Commit { generation: u64 },
     /// Forget what was prepared.
     Abort { generation: u64 },
+    /// Health checks have found a backend up, or down.
+    Health(Verdict),
     /// Seal tickets with other keys.
     Rekey(TicketKeys),
     /// Stop accepting, the queues being emptied first, and report when the
@@ -61,6 +64,12 @@ pub(crate) enum Report {
     Snapshot {
         gathering: u64,
         stats: Box<ShardStats>,
+        services: Vec<ServiceStats>,
+    },
+    /// A health check has ended, with what it found wrong if it failed.
+    Checked {
+        check: u64,
+        result: Result<(), String>,
     },
     /// It is ready for the new configuration, or cannot be.
     Prepared {
@@ -72,6 +81,15 @@ pub(crate) enum Report {
     Committed { shard: usize, generation: u64 },
     /// Its last tunnel has ended; that many were cut.
     Drained { shard: usize, cut: u64 },
+}
+
+/// What health checks have found of a backend.
+#[derive(Clone, Debug)]
+pub(crate) struct Verdict {
+    /// Its service, by name.
+    pub(crate) service: Arc<str>,
+    pub(crate) address: Arc<Address>,
+    pub(crate) up: bool,
 }
 
 /// From outside to the main shard.

@@ -13,14 +13,6 @@ use crate::limits;
 use crate::runtime::{self, Socket};
 use crate::sys::socket::{self, Peer};
 
-/// A connection to one of a service's backends.
-#[derive(Debug)]
-pub(crate) struct Connected {
-    pub(crate) socket: Socket,
-    /// Which of the service's backends it is.
-    pub(crate) backend: usize,
-}
-
 /// Why no backend could be connected to: the last of the reasons found.
 #[derive(Debug)]
 pub(crate) enum ConnectError {
@@ -32,45 +24,62 @@ pub(crate) enum ConnectError {
     Unreachable(Peer, io::Error),
     /// This process or machine has run out of something.
     Resources(io::Error),
+    /// The checks say that every backend is down.
+    Down,
+    /// Every backend has all the tunnels that it may have, and there was no
+    /// room in the queue, or not in time.
+    Full,
 }
 
-/// Tries every address of every backend in turn.
-///
-/// An address that does not answer gets its share of what is left of
-/// `timeout`, so that one that swallows packets does not keep the others from
-/// being tried.
-pub(super) async fn connect(
-    backends: &[Addresses],
+/// The time that one tunnel's connects share.
+#[derive(Debug)]
+pub(super) struct Budget {
     timeout: Duration,
-) -> Result<Connected, ConnectError> {
-    let mut error = ConnectError::Unresolved("the service has no backends".into());
-    // Asked for only when something has to be waited for.
-    let deadline = Cell::new(None);
-    for (index, backend) in backends.iter().enumerate() {
-        let peers = match backend.peers().await {
-            Ok(peers) => peers,
-            Err(text) => {
-                error = ConnectError::Unresolved(text);
-                continue;
-            }
-        };
-        for (at, peer) in peers.iter().enumerate() {
-            let to_try = peers.len() - at + (backends.len() - 1 - index);
-            let share = || {
-                let now = Instant::now();
-                let due = deadline.get().unwrap_or(now + timeout);
-                deadline.set(Some(due));
-                due.saturating_duration_since(now) / to_try as u32
-            };
-            match connect_to(peer, share).await {
-                Ok(socket) => {
-                    return Ok(Connected {
-                        socket,
-                        backend: index,
-                    });
-                }
-                Err(failed) => error = failed,
-            }
+    /// Looked for only when something has to be waited for.
+    due: Cell<Option<Instant>>,
+}
+
+impl Budget {
+    pub(super) fn new(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            due: Cell::new(None),
+        }
+    }
+
+    /// One share of what is left, if that is to do for `shares`.
+    fn share(&self, shares: usize) -> Duration {
+        let now = Instant::now();
+        let due = self.due.get().unwrap_or(now + self.timeout);
+        self.due.set(Some(due));
+        due.saturating_duration_since(now) / shares.max(1) as u32
+    }
+
+    /// Time was spent on something else.
+    pub(super) fn extend(&self, by: Duration) {
+        self.due.set(self.due.get().map(|due| due + by));
+    }
+}
+
+/// Tries every address of a backend in turn.
+///
+/// An address that does not answer gets its share of what is left, so that one
+/// that swallows packets does not keep the others, of which there are
+/// `others()` beyond this backend, from being tried.
+pub(super) async fn connect(
+    addresses: &Addresses,
+    budget: &Budget,
+    others: impl Fn() -> usize,
+) -> Result<Socket, ConnectError> {
+    let peers = addresses.peers().await.map_err(ConnectError::Unresolved)?;
+    let first = addresses.first_of(peers.len());
+    let mut error = ConnectError::Unresolved("the backend has no addresses".into());
+    for at in 0..peers.len() {
+        let peer = &peers[(first + at) % peers.len()];
+        let share = || budget.share(peers.len() - at + others());
+        match connect_to(peer, share).await {
+            Ok(socket) => return Ok(socket),
+            Err(failed) => error = failed,
         }
     }
     Err(error)

@@ -1,10 +1,10 @@
 //! The addresses of one backend, as one shard remembers them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Resolver;
 use crate::config::{Address, Host};
@@ -14,9 +14,15 @@ use crate::sys::socket::Peer;
 
 /// The addresses of one backend.
 ///
-/// Those of a name are remembered for [`limits::RESOLVE_TTL`]. After that the
-/// old ones serve until the resolver has answered, and go on serving if it
-/// fails.
+/// Those of a name are remembered for the interval of its service, or
+/// [`limits::RESOLVE_TTL`]. After that the old ones serve until the resolver has
+/// answered, and go on serving if it fails. A tunnel that is open keeps the
+/// address that it was connected to.
+///
+/// The system's resolver tells no time to live, and knows no SRV records. A
+/// resolver that does (hickory) brings an asynchronous runtime of its own, and
+/// does without what else the system is told to ask (nsswitch.conf): so there
+/// is an interval, and no SRV.
 #[derive(Debug)]
 pub(super) enum Addresses {
     /// It was given as an address.
@@ -29,6 +35,10 @@ pub(super) enum Addresses {
 pub(super) struct Named {
     host: String,
     port: u16,
+    /// How long an answer is trusted.
+    interval: Cell<Duration>,
+    /// The address that the next tunnel begins with.
+    next: Cell<usize>,
     resolver: Resolver,
     queues: Queues,
     state: RefCell<State>,
@@ -46,7 +56,12 @@ struct State {
 }
 
 impl Addresses {
-    pub(super) fn new(address: &Address, resolver: Resolver, queues: Queues) -> Self {
+    pub(super) fn new(
+        address: &Address,
+        interval: Option<Duration>,
+        resolver: Resolver,
+        queues: Queues,
+    ) -> Self {
         match address {
             Address::Unix(path) => Self::Fixed(Rc::new([Peer::Unix(path.clone())])),
             Address::Tcp {
@@ -60,10 +75,49 @@ impl Addresses {
                     Host::Any | Host::Ip(_) => "localhost".into(),
                 },
                 port: *port,
+                interval: Cell::new(interval.unwrap_or(limits::RESOLVE_TTL)),
+                next: Cell::new(0),
                 resolver,
                 queues,
                 state: RefCell::default(),
             })),
+        }
+    }
+
+    /// The same, and what is known of them, for a configuration that asks for
+    /// this interval; `None` where nothing is worth keeping.
+    pub(super) fn with_interval(&self, interval: Option<Duration>) -> Option<Self> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Named(named) => {
+                named.interval.set(interval.unwrap_or(limits::RESOLVE_TTL));
+                Some(Self::Named(named.clone()))
+            }
+        }
+    }
+
+    /// Asks the resolver if what is known is old; when to look again.
+    pub(super) fn refresh(&self, now: Instant) -> Option<Instant> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Named(named) => {
+                named.ask_if_old(now);
+                let expires = named.state.borrow().expires;
+                Some(expires.map_or(now, |expires| expires.max(now)))
+            }
+        }
+    }
+
+    /// Which of `count` addresses the next tunnel begins with: one after the
+    /// other, so that each is a place of the backend.
+    pub(super) fn first_of(&self, count: usize) -> usize {
+        match self {
+            Self::Fixed(_) => 0,
+            Self::Named(named) => {
+                let next = named.next.get();
+                named.next.set(next.wrapping_add(1));
+                next % count.max(1)
+            }
         }
     }
 
@@ -118,12 +172,13 @@ impl Named {
             Ok(addresses) => {
                 state.peers = Some(addresses.into_iter().map(Peer::Tcp).collect());
                 state.error = None;
-                limits::RESOLVE_TTL
+                self.interval.get()
             }
             Err(error) => {
-                match &state.peers {
-                    Some(_) => log::warn!("{error}; its last good addresses stay in use"),
-                    None => log::debug!("{error}"),
+                match (&state.peers, &state.error) {
+                    // Said once, and not at each try.
+                    (Some(_), None) => log::warn!("{error}; its last good addresses stay in use"),
+                    _ => log::debug!("{error}"),
                 }
                 state.error = Some(error);
                 limits::RESOLVE_RETRY
@@ -135,5 +190,70 @@ impl Named {
         for waker in waiting {
             waker.wake();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::super::resolver::Answer;
+    use super::*;
+    use crate::runtime;
+
+    /// What the resolver says next; the last goes on being said.
+    static ANSWERS: Mutex<Vec<Answer>> = Mutex::new(Vec::new());
+
+    fn lookup(_: &str, _: u16) -> Answer {
+        let mut answers = ANSWERS.lock().unwrap();
+        match answers.len() {
+            0 | 1 => answers.first().cloned().unwrap_or(Err("nothing".into())),
+            _ => answers.remove(0),
+        }
+    }
+
+    fn found(hosts: &[u8]) -> Answer {
+        Ok(hosts.iter().map(|n| ([127, 0, 0, *n], 80).into()).collect())
+    }
+
+    fn peers(hosts: &[u8]) -> Vec<Peer> {
+        found(hosts).unwrap().into_iter().map(Peer::Tcp).collect()
+    }
+
+    /// Refreshes until the addresses are these.
+    async fn become_these(addresses: &Addresses, hosts: &[u8]) {
+        let due = Instant::now() + Duration::from_secs(30);
+        while *addresses.peers().await.unwrap() != *peers(hosts) {
+            assert!(Instant::now() < due, "still the old addresses");
+            addresses.refresh(Instant::now());
+            runtime::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[test]
+    fn addresses_come_and_go_and_a_failure_changes_nothing() {
+        let failure = || Err("the servers are silent".into());
+        *ANSWERS.lock().unwrap() = vec![found(&[1, 2]), failure(), found(&[2, 3]), failure()];
+        runtime::executor(None).unwrap().run(async {
+            let address: Address = "app.example:80".parse().unwrap();
+            let interval = Some(Duration::from_millis(20));
+            let queues = Queues::new();
+            let resolver = Resolver::with(lookup);
+            let addresses = Addresses::new(&address, interval, resolver, queues);
+            assert_eq!(*addresses.peers().await.unwrap(), *peers(&[1, 2]));
+            // Each of the two is begun with in turn.
+            let firsts = [(); 4].map(|()| addresses.first_of(2));
+            assert_eq!(firsts, [0, 1, 0, 1]);
+            runtime::sleep(Duration::from_millis(30)).await;
+            addresses.refresh(Instant::now());
+            // That fails.
+            while ANSWERS.lock().unwrap().len() > 2 {
+                runtime::sleep(Duration::from_millis(5)).await;
+            }
+            assert_eq!(*addresses.peers().await.unwrap(), *peers(&[1, 2]));
+            become_these(&addresses, &[2, 3]).await;
+            let kept = addresses.with_interval(None).unwrap();
+            assert_eq!(*kept.peers().await.unwrap(), *peers(&[2, 3]));
+        });
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Resolver {
 /// A host and a port.
 type Name = (String, u16);
 
-type Answer = Result<Vec<SocketAddr>, String>;
+pub(super) type Answer = Result<Vec<SocketAddr>, String>;
 
 type Lookup = fn(&str, u16) -> Answer;
 
@@ -39,7 +39,7 @@ impl Resolver {
         Self::with(resolve)
     }
 
-    fn with(lookup: Lookup) -> Self {
+    pub(super) fn with(lookup: Lookup) -> Self {
         // Bounded by the number of names in the configuration.
         let (questions, waiting) = flume::unbounded();
         Self {

@@ -21,19 +21,25 @@ pub struct Service {
     /// How one of the backends is chosen for a tunnel.
     pub balance: Balance,
     /// How backends are checked. `None`: not, but by the tunnels themselves.
+    /// A backend is taken to be up until its first check has ended, which
+    /// decides alone.
     pub health: Option<HealthCheck>,
-    /// When a backend that refuses tunnels is left alone.
+    /// When a backend that refuses tunnels is left alone. The last that is
+    /// neither down nor left alone never is; and where nothing else is left,
+    /// those that are left alone are tried all the same.
     pub eject: Ejection,
-    /// Over how long a backend that has come back gets its full share. Zero:
-    /// at once.
+    /// Over how long a backend that has come back gets its full share: it is
+    /// passed over for all but a part of the tunnels that grows in a straight
+    /// line. Zero: at once.
     pub slow_start: Duration,
     /// How tunnels wait for a backend when each has all that it may have.
     pub queue: Queue,
-    /// How long a client is held while no backend is up. Zero: it is closed at
-    /// once.
+    /// How long a client is held while no backend is up, or every connect
+    /// fails, on top of the connect timeout. Zero: it is closed at once.
     pub hold: Duration,
-    /// How often names are resolved anew. `None`: as their own time to live
-    /// says, or every [`limits::RESOLVE_TTL`] where that is not known.
+    /// How often names are resolved anew. `None`: every
+    /// [`limits::RESOLVE_TTL`], since the system's resolver does not tell a
+    /// name's own time to live.
     pub resolve: Option<Duration>,
     /// What backends are told of the client, before its bytes.
     pub proxy_protocol: Option<ProxyHeader>,
@@ -51,10 +57,12 @@ pub struct Backend {
     /// Its share of the tunnels beside those of the others, from 1 to
     /// [`limits::WEIGHT_MAX`].
     pub weight: u32,
-    /// It gets tunnels only while none of the others is up.
+    /// It gets tunnels only while none of the others is up, or when all of
+    /// them have refused; not because they have all that they may have.
     pub backup: bool,
-    /// How many tunnels it may have at once, over all shards. `None`: any
-    /// number.
+    /// How many tunnels it may have at once, over all shards, which divide it
+    /// evenly and need at least one each. Tunnels that are being connected
+    /// count. `None`: any number.
     pub max_connections: Option<NonZeroU32>,
 }
 
@@ -121,9 +129,10 @@ pub struct Ejection {
 /// How tunnels wait for a backend when each has all that it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queue {
-    /// How many may wait, over all shards. 0: none, they are refused.
+    /// How many may wait, over all shards, which divide it evenly. 0: none,
+    /// they are refused.
     pub length: u32,
-    /// How long one may wait.
+    /// How long one may wait, on top of the connect timeout.
     pub timeout: Duration,
 }
 

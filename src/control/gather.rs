@@ -6,7 +6,7 @@ use super::Control;
 use crate::limits;
 use crate::logging;
 use crate::mesh::{Mesh, Order};
-use crate::metrics::{ShardStats, Stats, Totals};
+use crate::metrics::{ServiceStats, ShardStats, Stats, Totals};
 
 /// Gatherings under way.
 #[derive(Debug, Default)]
@@ -20,6 +20,7 @@ struct Gathering {
     number: u64,
     deadline: Instant,
     shards: Vec<ShardStats>,
+    services: Vec<ServiceStats>,
     reply: flume::Sender<Stats>,
 }
 
@@ -40,13 +41,22 @@ impl Gatherings {
             number: self.last,
             deadline: asked + limits::SNAPSHOT_TIMEOUT,
             shards: Vec::with_capacity(mesh.len()),
+            services: Vec::new(),
             reply,
         });
     }
 
-    pub(super) fn add(&mut self, number: u64, stats: ShardStats) {
-        if let Some(gathering) = self.open.iter_mut().find(|g| g.number == number) {
-            gathering.shards.push(stats);
+    pub(super) fn add(&mut self, number: u64, stats: ShardStats, services: Vec<ServiceStats>) {
+        let Some(gathering) = self.open.iter_mut().find(|g| g.number == number) else {
+            return;
+        };
+        gathering.shards.push(stats);
+        for theirs in services {
+            let ours = &mut gathering.services;
+            match ours.iter_mut().find(|ours| ours.name == theirs.name) {
+                Some(ours) => ours.add(&theirs),
+                None => ours.push(theirs),
+            }
         }
     }
 
@@ -72,6 +82,8 @@ impl Control {
     }
 
     fn stats(&self, gathering: Gathering) -> Stats {
+        let mut services = gathering.services;
+        self.health.annotate(&mut services, Instant::now());
         let mut shards = gathering.shards;
         shards.sort_by_key(|stats| stats.shard);
         let mut total = Totals::default();
@@ -90,6 +102,7 @@ impl Control {
             reloads_failed: self.reloads_failed,
             log_lines_dropped: logging::dropped(),
             listeners: self.listeners.clone(),
+            services,
             total,
             shards,
             silent_shards,

@@ -8,8 +8,10 @@
 
 pub mod admin;
 mod gather;
+mod health;
 mod reload;
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_lite::FutureExt;
@@ -18,9 +20,11 @@ use crate::limits;
 use crate::mesh::{Command, Mesh, Message, Order, Report};
 use crate::metrics::{ListenerStats, State};
 use crate::notice;
+use crate::plan::Plan;
 use crate::runtime::{self, Job, Queues};
 use crate::tls::TicketKeys;
 use gather::Gatherings;
+use health::Health;
 use reload::Reload;
 
 /// How a server ended.
@@ -39,7 +43,7 @@ pub(crate) struct Setup {
     pub(crate) mesh: Mesh,
     pub(crate) arriving: flume::Receiver<Message>,
     pub(crate) listeners: Vec<ListenerStats>,
-    pub(crate) drain_timeout: Duration,
+    pub(crate) plan: Arc<Plan>,
     pub(crate) keys: TicketKeys,
     /// For how long they are needed once they seal no more.
     pub(crate) ticket_lifetime: Duration,
@@ -60,6 +64,7 @@ pub(crate) struct Control {
     ticket_lifetime: Duration,
     rekey_at: Instant,
     gatherings: Gatherings,
+    health: Health,
     reload: Option<Reload>,
     reloads: u64,
     reloads_failed: u64,
@@ -94,7 +99,7 @@ async fn run(setup: Setup) {
         mesh,
         arriving,
         listeners,
-        drain_timeout,
+        plan,
         keys,
         ticket_lifetime,
         ended,
@@ -108,11 +113,12 @@ async fn run(setup: Setup) {
             .duration_since(UNIX_EPOCH)
             .map_or(0, |since| since.as_secs()),
         listeners,
-        drain_timeout,
+        drain_timeout: plan.config.timeouts.drain,
         keys,
         ticket_lifetime,
         rekey_at: now + limits::TICKET_KEY_ROTATION,
         gatherings: Gatherings::default(),
+        health: Health::new(),
         reload: None,
         reloads: 0,
         reloads_failed: 0,
@@ -120,6 +126,8 @@ async fn run(setup: Setup) {
         drain: None,
     };
     control.order_all(|| Order::Serve);
+    control.check_health_of(&plan);
+    drop(plan);
     let shards = control.mesh.len();
     let noun = if shards == 1 { "shard" } else { "shards" };
     notice!("serving with {shards} {noun}, pid {}", std::process::id());
@@ -178,8 +186,12 @@ impl Control {
             Report::Failed { shard, cause } => {
                 return Err(format!("shard {shard} has died: {cause}"));
             }
-            Report::Snapshot { gathering, stats } => {
-                self.gatherings.add(gathering, *stats);
+            Report::Snapshot {
+                gathering,
+                stats,
+                services,
+            } => {
+                self.gatherings.add(gathering, *stats, services);
                 self.answer_gatherings(Instant::now());
             }
             Report::Prepared {
@@ -188,6 +200,7 @@ impl Control {
                 result,
             } => self.prepared(shard, generation, result),
             Report::Committed { shard, generation } => self.committed(shard, generation),
+            Report::Checked { check, result } => self.checked(check, result),
             Report::Drained { shard, cut } => {
                 if let Some(drain) = &mut self.drain {
                     drain.waiting.retain(|waiting| *waiting != shard);
@@ -202,6 +215,7 @@ impl Control {
         let now = Instant::now();
         self.answer_gatherings(now);
         self.expire_reload(now);
+        self.health.begin_due(now, &self.mesh);
         if now >= self.rekey_at {
             self.rekey(now);
         }
@@ -220,7 +234,8 @@ impl Control {
     fn next_deadline(&self) -> Instant {
         let drain = self.drain.as_ref().map(|drain| drain.deadline);
         let reload = self.reload.as_ref().map(Reload::deadline);
-        [drain, reload, self.gatherings.deadline()]
+        let health = self.health.next_due();
+        [drain, reload, self.gatherings.deadline(), health]
             .into_iter()
             .flatten()
             .fold(self.rekey_at, Instant::min)

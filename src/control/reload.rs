@@ -23,6 +23,7 @@ pub(super) struct Reload {
     waiting: Vec<usize>,
     deadline: Instant,
     listeners: Vec<ListenerStats>,
+    plan: Arc<Plan>,
     drain_timeout: Duration,
     ticket_lifetime: Duration,
     reply: flume::Sender<Result<(), Error>>,
@@ -77,6 +78,7 @@ impl Control {
             waiting: (0..self.mesh.len()).collect(),
             deadline: Instant::now() + limits::PREPARE_TIMEOUT,
             listeners,
+            plan,
             drain_timeout,
             ticket_lifetime,
             reply,
@@ -104,8 +106,10 @@ impl Control {
         self.drain_timeout = reload.drain_timeout;
         // Longer tickets may still be about that were sealed before.
         self.ticket_lifetime = self.ticket_lifetime.max(reload.ticket_lifetime);
+        let plan = reload.plan.clone();
         self.reloads += 1;
         self.order_all(|| Order::Commit { generation });
+        self.check_health_of(&plan);
     }
 
     /// A shard has taken the new configuration up.

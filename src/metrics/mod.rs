@@ -6,9 +6,11 @@
 
 mod counters;
 mod negotiated;
+mod service;
 mod stats;
 
 pub(crate) use counters::Counters;
 pub(crate) use negotiated::Negotiated;
 pub use negotiated::{NameCount, NegotiatedCounts};
+pub use service::{BackendState, BackendStats, CheckStats, ServiceStats};
 pub use stats::{CloseCount, ListenerStats, ShardStats, State, Stats, Totals};

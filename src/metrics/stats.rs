@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::NegotiatedCounts;
+use super::{NegotiatedCounts, ServiceStats};
 use crate::tunnel::CloseReason;
 
 /// The process at one moment: every shard's figures and their sum.
@@ -26,6 +26,9 @@ pub struct Stats {
     pub log_lines_dropped: u64,
     /// Where clients come in.
     pub listeners: Vec<ListenerStats>,
+    /// What they lead to.
+    #[serde(default)]
+    pub services: Vec<ServiceStats>,
     /// The sum over all shards that answered.
     pub total: Totals,
     /// Each shard that answered, in order.

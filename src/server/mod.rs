@@ -167,9 +167,9 @@ impl Server {
             mesh,
             arriving,
             listeners,
-            drain_timeout: plan.config.timeouts.drain,
-            keys,
             ticket_lifetime: plan.ticket_lifetime(),
+            plan,
+            keys,
             ended: ended_tx,
         };
         for message in waiting {

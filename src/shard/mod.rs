@@ -18,12 +18,12 @@ use std::time::Instant;
 
 use futures_lite::FutureExt;
 
-use crate::backend::{Resolver, Service, Upstream};
+use crate::backend::{Making, Resolver, Service, Upstream};
 use crate::config::{self, Config, ProxyTlv};
 use crate::later::Later;
 use crate::limits;
 use crate::mesh::{Mesh, Order, Report, Seat};
-use crate::metrics::{Counters, ShardStats};
+use crate::metrics::{Counters, ServiceStats, ShardStats};
 use crate::plan::Plan;
 use crate::runtime::{self, Job, Queues};
 use crate::timer::{Tick, Timers};
@@ -55,6 +55,8 @@ pub(crate) struct Shard {
     around: Rc<Surroundings>,
     keys: RefCell<TicketKeys>,
     entrances: RefCell<Vec<Rc<Entrance>>>,
+    /// Those of the present configuration.
+    services: RefCell<Vec<Rc<Service>>>,
     /// Doors that are still open.
     doors_open: Cell<usize>,
     /// When a tunnel's end was last worth a warning, and how many have been
@@ -74,6 +76,7 @@ struct Prepared {
     generation: u64,
     buffer_size: usize,
     entrances: Vec<PreparedEntrance>,
+    services: Vec<Rc<Service>>,
 }
 
 #[derive(Debug)]
@@ -116,6 +119,7 @@ impl Shard {
             }),
             keys: RefCell::new(keys),
             entrances: RefCell::default(),
+            services: RefCell::default(),
             doors_open: Cell::new(0),
             warned: Cell::new((Tick::NEVER, 0)),
             draining: RefCell::default(),
@@ -146,6 +150,8 @@ impl Shard {
         shard.start(async move { around.later.attend().await });
         let ticking = shard.clone();
         shard.start(async move { ticking.tick().await });
+        let naming = shard.clone();
+        shard.start(async move { naming.keep_names().await });
         for number in 0..limits::HEARTBEAT_TASKS {
             shard.start(runtime::heartbeat(number));
         }
@@ -185,9 +191,12 @@ impl Shard {
                 Order::Serve => self.commit(&mut prepared, 0),
                 Order::Snapshot { gathering, asked } => {
                     let stats = Box::new(self.snapshot(asked));
-                    self.mesh
-                        .report(Report::Snapshot { gathering, stats })
-                        .await;
+                    let report = Report::Snapshot {
+                        gathering,
+                        stats,
+                        services: self.service_stats(),
+                    };
+                    self.mesh.report(report).await;
                 }
                 Order::Prepare { generation, .. } if generation <= aborted => {}
                 Order::Prepare {
@@ -220,6 +229,13 @@ impl Shard {
                 Order::Abort { generation } => {
                     aborted = aborted.max(generation);
                     prepared.take_if(|ready| ready.generation == generation);
+                }
+                Order::Health(verdict) => {
+                    for service in self.services.borrow().iter() {
+                        if service.name() == &*verdict.service {
+                            service.judge(&verdict.address, verdict.up);
+                        }
+                    }
                 }
                 Order::Rekey(keys) => self.rekey(keys, prepared.as_mut()),
                 Order::Drain => self.drain(),
@@ -297,6 +313,7 @@ impl Shard {
             generation,
             buffer_size: config.buffer_size,
             entrances,
+            services,
         })
     }
 
@@ -313,7 +330,17 @@ impl Shard {
             }
             _ => None,
         };
-        Ok(Service::new(service, upstream, &self.resolver, self.queues))
+        let present = self.services.borrow();
+        let former = present.iter().find(|former| former.name() == service.name);
+        let making = Making {
+            tls: upstream,
+            resolver: &self.resolver,
+            queues: self.queues,
+            shard: self.number,
+            shards: self.mesh.len(),
+            former: former.map(|former| &**former),
+        };
+        Service::new(service, making)
     }
 
     /// Takes up what was prepared. New connections meet the new terms; open
@@ -332,6 +359,8 @@ impl Shard {
                 *scratch = Scratch::new(ready.buffer_size);
             }
         }
+        *self.services.borrow_mut() = ready.services;
+        self.refresh_names();
         let mut old = self.entrances.take();
         let mut new = Vec::with_capacity(ready.entrances.len());
         for PreparedEntrance {
@@ -431,6 +460,30 @@ impl Shard {
             cpu: self.cpu,
             answer_micros: u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX),
             totals: self.around.counters.totals(),
+        }
+    }
+
+    fn service_stats(&self) -> Vec<ServiceStats> {
+        let services = self.services.borrow();
+        services.iter().map(|service| service.stats()).collect()
+    }
+
+    /// Asks for the names whose addresses are old. Gives the time at which to
+    /// look again.
+    fn refresh_names(&self) -> Instant {
+        let now = Instant::now();
+        let services = self.services.borrow();
+        let due = services.iter().filter_map(|service| service.refresh(now));
+        due.min().unwrap_or(now + limits::RESOLVE_TTL)
+    }
+
+    /// Sees to it that the addresses of names are no older than they should
+    /// be, whether or not anybody asks for them.
+    async fn keep_names(&self) {
+        loop {
+            let due = self.refresh_names();
+            let wait = due.saturating_duration_since(Instant::now());
+            runtime::sleep(wait.clamp(limits::RESOLVE_RETRY, limits::RESOLVE_TTL)).await;
         }
     }
 

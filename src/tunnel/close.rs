@@ -108,6 +108,11 @@ terms! {
         Unreachable = "unreachable",
         /// The backend's name does not resolve.
         Unresolved = "unresolved",
+        /// The health checks say that every backend is down.
+        NoBackend = "no-backend",
+        /// Every backend has all the tunnels that it may have, and there was
+        /// no room in the queue, or not in time.
+        Full = "full",
         /// The drain time ran out, or the server was told to stop at once.
         Drained = "drained",
         /// A limit of this process: descriptors, memory, ports.

@@ -109,6 +109,7 @@ pub(crate) async fn run(around: &Surroundings, terms: &Terms, client: OwnedFd) -
         terms,
         alarm: around.timers.alarm(),
         way: Cell::new(None),
+        backend: Cell::new(None),
     };
     // Each phase lives on the heap while it lasts. In the task itself there
     // would be room for the largest of them, and for what is handed from one
@@ -136,6 +137,16 @@ struct Tunnel<'a> {
     alarm: Alarm,
     /// Which of the terms' ways it goes; `None`: none of them.
     way: Cell<Option<usize>>,
+    /// The backend that counts it as one of its tunnels.
+    backend: Cell<Option<u32>>,
+}
+
+impl Drop for Tunnel<'_> {
+    fn drop(&mut self) {
+        if let Some(backend) = self.backend.get() {
+            self.service().give_back(backend as usize);
+        }
+    }
 }
 
 /// Why a phase was broken off from within.

@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -90,14 +91,29 @@ impl Tunnel<'_> {
         // Where this fails, the client is reset: it would take an orderly end
         // for an empty answer. It is owed nothing but tickets, so that there is
         // nothing to wait for.
-        let due = self.alarm.now().after(self.terms.timeouts.connect);
-        let Connected { socket, backend } = match self.connect(service, due).await {
+        let began = self.alarm.now();
+        let timeout = self.terms.timeouts.connect;
+        let in_all = began.after(timeout.saturating_add(service.patience()));
+        let who = || {
+            let ends = told.origin.ends(&client.link().socket);
+            ends.map(|(source, _)| source.ip())
+        };
+        let connected = match self.connect(service, who, in_all).await {
             Ok(connected) => connected,
             Err(end) => {
                 client.into_link().socket.reset();
                 return Err(Box::new(Parting::new(end)));
             }
         };
+        let Connected {
+            socket,
+            lease,
+            waited,
+        } = connected;
+        let backend = lease.keep();
+        // There are no more than limits::BACKENDS_MAX.
+        self.backend.set(Some(backend as u32));
+        let due = began.after(timeout.saturating_add(waited));
         let mut link = Link::new(socket);
         if let Some(wanted) = service.proxy_protocol() {
             let ends = told.origin.ends(&client.link().socket);
@@ -209,8 +225,13 @@ impl Tunnel<'_> {
         }
     }
 
-    async fn connect(&self, service: &Service, due: Tick) -> Result<Connected, End> {
-        let mut connecting = pin!(service.connect(self.terms.timeouts.connect));
+    async fn connect<'s>(
+        &self,
+        service: &'s Service,
+        who: impl FnOnce() -> Option<IpAddr>,
+        due: Tick,
+    ) -> Result<Connected<'s>, End> {
+        let mut connecting = pin!(service.connect(self.terms.timeouts.connect, who));
         let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
             Poll::Ready(connected) => Poll::Ready(Ok(connected)),
             Poll::Pending => self.poll_stop(cx, due).map(Err),
@@ -275,6 +296,16 @@ fn connect_end(error: ConnectError) -> End {
             format!("{peer} cannot be reached: {error}"),
         ),
         ConnectError::Resources(error) => (Side::Server, Cause::Resources, error.to_string()),
+        ConnectError::Down => (
+            Side::Backend,
+            Cause::NoBackend,
+            "the health checks say that every backend is down".into(),
+        ),
+        ConnectError::Full => (
+            Side::Backend,
+            Cause::Full,
+            "every backend has all the tunnels that it may have".into(),
+        ),
     };
     (CloseReason::new(Phase::Connect, side, cause), Some(detail))
 }

@@ -64,6 +64,12 @@ impl Place {
         self.handle.stats().expect("statistics")
     }
 
+    /// Takes up another configuration.
+    pub fn reload(&self, mut config: Config) {
+        config.shards.count = Some(1.try_into().expect("not zero"));
+        self.handle.reload(config).expect("taken up");
+    }
+
     /// Waits for the end of one tunnel, and gives its reason.
     pub fn reason(&self) -> String {
         let stats = wait_for("the end of a tunnel", || {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use adit::metrics::{NameCount, State, Stats, Totals};
+use adit::metrics::{BackendState, BackendStats, NameCount, State, Stats, Totals};
 
 use super::per_second;
 use crate::cli::human;
@@ -13,6 +13,7 @@ pub(super) fn render(stats: &Stats, before: Option<(Duration, &Stats)>) -> Strin
     let mut text = String::new();
     write_process(&mut text, stats);
     write_shards(&mut text, stats);
+    write_services(&mut text, stats);
     if let Some((span, then)) = before {
         write_rates(&mut text, &stats.total, &then.total, span);
     }
@@ -79,6 +80,67 @@ fn write_row(text: &mut String, shard: &str, cpu: &str, totals: &Totals, answer:
         human::bytes(totals.bytes_down),
     );
     let _ = writeln!(text, "{}", row.trim_end());
+}
+
+fn write_services(text: &mut String, stats: &Stats) {
+    if stats.services.is_empty() {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "{:<34} {:>8} {:>7} {:>10} {:>7}  check",
+        "service, backends", "state", "open", "total", "failed"
+    );
+    for service in &stats.services {
+        let mut line = service.name.clone();
+        let mut add = |n: u64, what: &str| {
+            if n > 0 {
+                let _ = write!(line, "  {} {what}", human::count(n));
+            }
+        };
+        add(service.waiting, "waiting");
+        add(service.held, "held");
+        add(service.queued_total, "queued in all");
+        add(service.queue_refused, "refused, being full");
+        add(service.retries, "retries");
+        let _ = writeln!(text, "{line}");
+        for backend in &service.backends {
+            write_backend(text, backend, stats.shards.len());
+        }
+    }
+    text.push('\n');
+}
+
+fn write_backend(text: &mut String, backend: &BackendStats, shards: usize) {
+    let backup = if backend.backup { " (backup)" } else { "" };
+    let state = match backend.state {
+        BackendState::Up => "up",
+        BackendState::Ejected => "ejected",
+        BackendState::Down => "down",
+    };
+    let check = match &backend.last_check {
+        None => "",
+        Some(check) if check.passed => "ok",
+        Some(_) => "bad",
+    };
+    let row = format!(
+        "  {:<32} {state:>8} {:>7} {:>10} {:>7}  {check}",
+        format!("{}{backup}", backend.address),
+        human::count(backend.tunnels_open),
+        human::count(backend.tunnels_total),
+        human::count(backend.connect_failures),
+    );
+    let _ = writeln!(text, "{}", row.trim_end());
+    if backend.ejected_on_shards > 0 && shards > 1 {
+        let _ = writeln!(
+            text,
+            "    ejected on {} of {shards} shards",
+            backend.ejected_on_shards
+        );
+    }
+    if let Some(check) = backend.last_check.as_ref().filter(|check| !check.passed) {
+        let _ = writeln!(text, "    {}", check.detail);
+    }
 }
 
 fn write_rates(text: &mut String, now: &Totals, then: &Totals, span: Duration) {
@@ -196,7 +258,9 @@ fn write_troubles(text: &mut String, stats: &Stats) {
 
 #[cfg(test)]
 mod tests {
-    use adit::metrics::{CloseCount, ListenerStats, NegotiatedCounts, ShardStats};
+    use adit::metrics::{
+        CheckStats, CloseCount, ListenerStats, NegotiatedCounts, ServiceStats, ShardStats,
+    };
     use adit::tunnel::{Cause, CloseReason, Phase, Side};
 
     use super::*;
@@ -245,6 +309,29 @@ mod tests {
                 address: "*:443".into(),
                 service: "app".into(),
             }],
+            services: vec![ServiceStats {
+                name: "app".into(),
+                waiting: 3,
+                held: 0,
+                queued_total: 1200,
+                queue_refused: 0,
+                retries: 7,
+                backends: vec![BackendStats {
+                    address: "192.168.100.100:8080".into(),
+                    state: BackendState::Down,
+                    backup: true,
+                    ejected_on_shards: 1,
+                    tunnels_open: 54_321,
+                    tunnels_total: 7_654_321,
+                    connect_failures: 1_234,
+                    last_check: Some(CheckStats {
+                        passed: false,
+                        detail: "it answers 503, not 200 to 399".into(),
+                        seconds_ago: 1.0,
+                        transitions: 3,
+                    }),
+                }],
+            }],
             total: totals(40),
             shards: vec![shard(0), shard(1)],
             silent_shards: vec![2, 5],
@@ -280,6 +367,10 @@ mod tests {
             "handshakes with clients  48,000,000, 33 % resumed",
             "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256    12,000,000   25 %",
             "relay/client/eof",
+            "app  3 waiting  1,200 queued in all  7 retries",
+            "192.168.100.100:8080 (backup)",
+            "down  54,321  7,654,321   1,234  bad",
+            "it answers 503, not 200 to 399",
             "shards 2, 5 did not answer",
             "1 reloads failed",
         ] {
