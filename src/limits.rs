@@ -4,6 +4,7 @@
 //! configuration is silent, stands here and nowhere else. Units come last in
 //! the names, unless the type says them.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// The most shards that one process may be asked for.
@@ -152,6 +153,16 @@ pub const TURNS_PER_POLL: usize = 4;
 
 /// Connections taken from one listener before the shard turns to its tunnels.
 pub const ACCEPTS_PER_TURN: usize = 32;
+
+/// TLS handshakes with clients that one shard has in progress; the others wait
+/// for their turn, in order. A silent client counts as well, until its
+/// handshake has timed out: so it is well above what a shard is ever busy with,
+/// and bounds what unfinished handshakes hold.
+pub const HANDSHAKES_PER_SHARD: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
+
+/// How long handshakes may be worked on between two looks at the ring, which
+/// find what the other tunnels have to carry. The step that reaches it is ended.
+pub const HANDSHAKE_TURN: Duration = Duration::from_micros(100);
 
 /// How long a listener rests after the kernel refused it a descriptor.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -60,6 +60,9 @@ pub struct Config {
     pub buffer_size: usize,
     /// How long each phase of a tunnel may take.
     pub timeouts: Timeouts,
+    /// TLS handshakes with clients that each shard may have in progress; the
+    /// others wait for their turn, in order, within their handshake time.
+    pub max_handshakes: NonZeroUsize,
     /// What the backend sees when a client ends its TCP stream without a TLS
     /// close_notify.
     pub truncation: Truncation,
@@ -296,6 +299,7 @@ impl Config {
             shards: Shards::default(),
             buffer_size: limits::BUFFER_SIZE_DEFAULT,
             timeouts: Timeouts::default(),
+            max_handshakes: limits::HANDSHAKES_PER_SHARD,
             truncation: Truncation::default(),
             log: Log::default(),
             admin: Admin::default(),

@@ -28,7 +28,7 @@ use crate::plan::Plan;
 use crate::runtime::{self, Job, Queues};
 use crate::timer::{Tick, Timers};
 use crate::tls::{self, ClientParts, TicketKeys};
-use crate::tunnel::{Ids, Scratch, Surroundings, Terms, Way};
+use crate::tunnel::{Ids, Scratch, Surroundings, Terms, Turns, Way};
 pub(crate) use entrance::Door;
 use entrance::Entrance;
 
@@ -71,6 +71,7 @@ pub(crate) struct Shard {
 struct Prepared {
     generation: u64,
     buffer_size: usize,
+    max_handshakes: usize,
     entrances: Vec<PreparedEntrance>,
 }
 
@@ -106,6 +107,7 @@ impl Shard {
                 timers: Rc::new(Timers::new(Instant::now())),
                 counters: Counters::new(),
                 later: Later::default(),
+                turns: Turns::new(plan.config.max_handshakes.get()),
                 scratch: RefCell::new(Scratch::new(plan.config.buffer_size)),
                 cut: Cell::new(false),
                 leaving: Cell::new(false),
@@ -140,6 +142,8 @@ impl Shard {
         });
         let around = shard.around.clone();
         shard.start(async move { around.later.attend().await });
+        let around = shard.around.clone();
+        shard.start(async move { around.turns.attend().await });
         let ticking = shard.clone();
         shard.start(async move { ticking.tick().await });
         for number in 0..limits::HEARTBEAT_TASKS {
@@ -275,6 +279,7 @@ impl Shard {
         Ok(Prepared {
             generation,
             buffer_size: config.buffer_size,
+            max_handshakes: config.max_handshakes.get(),
             entrances,
         })
     }
@@ -308,6 +313,7 @@ impl Shard {
                 *scratch = Scratch::new(ready.buffer_size);
             }
         }
+        self.around.turns.allow(ready.max_handshakes);
         let mut old = self.entrances.take();
         let mut new = Vec::with_capacity(ready.entrances.len());
         for PreparedEntrance {

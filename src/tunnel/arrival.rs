@@ -83,7 +83,7 @@ impl Arrival {
     }
 
     /// Refuses it. What is in `early` is sent, if anything is.
-    fn refused(self, (cause, detail): Unheard) -> Box<Parting> {
+    pub(super) fn refused(self, (cause, detail): Unheard) -> Box<Parting> {
         let side = match cause {
             Cause::Drained => Side::Server,
             _ => Side::Client,

@@ -25,11 +25,13 @@ mod plain;
 pub mod relay;
 mod scratch;
 mod tls;
+mod turns;
 mod unsent;
 
 pub use close::{Cause, CloseReason, Phase, Side};
 pub(crate) use id::Ids;
 pub(crate) use scratch::Scratch;
+pub(crate) use turns::Turns;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -54,6 +56,8 @@ pub(crate) struct Surroundings {
     pub(crate) counters: Counters,
     pub(crate) scratch: RefCell<Scratch>,
     pub(crate) later: Later,
+    /// Whose turn it is to shake hands.
+    pub(crate) turns: Turns,
     /// The order that every tunnel end now.
     pub(crate) cut: Cell<bool>,
     /// The shard is leaving: no tunnel may wait for anything.

@@ -5,6 +5,7 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use rustls::ServerConfig;
 use rustls::client::UnbufferedClientConnection;
@@ -20,6 +21,7 @@ use super::facts::Facts;
 use super::parting::Parting;
 use super::plain::PlainEnd;
 use super::tls::{HandshakeError, Session, TlsEnd};
+use super::turns::Inside;
 use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel, tls_cause};
 use crate::backend::{ConnectError, Connected, Service};
 use crate::runtime::Socket;
@@ -136,6 +138,7 @@ impl Tunnel<'_> {
         due: Tick,
     ) -> Result<TlsEnd<UnbufferedServerConnection>, Box<Parting>> {
         let around = self.around;
+        let (arrival, inside) = self.begin_handshake(arrival, due).await?;
         let mut client = TlsEnd::server(
             Link::new(arrival.socket),
             arrival.early,
@@ -145,7 +148,7 @@ impl Tunnel<'_> {
         .map_err(|error| unmade(Phase::Handshake, &error))?;
         let shaking = around.counters.handshakes_in_progress.hold();
         let shaken = self.shake(&mut client, due).await;
-        drop(shaking);
+        drop((shaking, inside));
         let (cause, detail) = match shaken {
             Ok(session) => {
                 around.counters.handshakes.add(1);
@@ -164,6 +167,25 @@ impl Tunnel<'_> {
         let farewell = farewell(cause);
         let parting = Parting::new((reason, detail)).client(client.into_link(), farewell);
         Err(Box::new(parting))
+    }
+
+    /// Waits until one more handshake may be in progress.
+    async fn begin_handshake(
+        &self,
+        arrival: Arrival,
+        due: Tick,
+    ) -> Result<(Arrival, Inside<'_>), Box<Parting>> {
+        let turns = &self.around.turns;
+        let mut place = turns.at_the_door();
+        let begun = poll_fn(|cx| match turns.poll_begin(cx, &mut place) {
+            Poll::Ready(inside) => Poll::Ready(Ok(inside)),
+            Poll::Pending => self.poll_stop(cx, due).map(Err),
+        });
+        match begun.await {
+            Ok(inside) => Ok((arrival, inside)),
+            Err(Stop::Deadline) => Err(arrival.refused((Cause::Timeout, None))),
+            Err(Stop::Cut) => Err(arrival.refused((Cause::Drained, None))),
+        }
     }
 
     async fn shake_with_backend(
@@ -198,9 +220,17 @@ impl Tunnel<'_> {
         end: &mut TlsEnd<C>,
         due: Tick,
     ) -> Result<Session, (Cause, Option<String>)> {
+        let turns = &self.around.turns;
+        let mut place = turns.among_steps();
         let shaken = poll_fn(|cx| {
+            if turns.poll_step(cx, &mut place).is_pending() {
+                return self.poll_stop(cx, due).map(Err);
+            }
+            let began = Instant::now();
             let scratch = &mut *self.around.scratch.borrow_mut();
-            match end.poll_handshake(cx, &mut scratch.wire) {
+            let step = end.poll_handshake(cx, &mut scratch.wire);
+            turns.spend(began.elapsed());
+            match step {
                 Poll::Ready(shaken) => Poll::Ready(Ok(shaken)),
                 Poll::Pending => self.poll_stop(cx, due).map(Err),
             }
