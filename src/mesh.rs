@@ -9,13 +9,14 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::config::Address;
 use crate::error::Error;
 use crate::limits;
 use crate::metrics::{ListenerStats, ShardStats, Stats};
 use crate::plan::Plan;
 use crate::tls::TicketKeys;
 
-/// From the main shard to every shard.
+/// From the main shard to every shard; [`Adopt`](Self::Adopt) from any to any.
 #[derive(Debug)]
 pub(crate) enum Order {
     /// All shards are ready: begin to accept.
@@ -41,6 +42,16 @@ pub(crate) enum Order {
     Abort { generation: u64 },
     /// Seal tickets with other keys.
     Rekey(TicketKeys),
+    /// Carry a connection that another shard has accepted.
+    Adopt {
+        /// The listener, by its address as it is configured.
+        listener: Address,
+        client: OwnedFd,
+        /// Who accepted it.
+        from: usize,
+        /// It comes back: the other shard could not.
+        returned: bool,
+    },
     /// Stop accepting, the queues being emptied first, and report when the
     /// last tunnel has ended.
     Drain,

@@ -328,6 +328,7 @@ impl FileConfig {
             timeouts: self
                 .timeouts
                 .map_or_else(Timeouts::default, FileTimeouts::meant),
+            max_connections: None,
             max_handshakes: limits::HANDSHAKES_PER_SHARD,
             truncation: self.truncation.unwrap_or_default(),
             log: match self.log {

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::listeners::{self, Entry};
+use super::place;
 use crate::config::Config;
 use crate::error::Error;
 use crate::limits;
@@ -168,6 +169,7 @@ impl Live {
                 "the shards and their CPUs cannot change while adit runs; restart it".into(),
             ));
         }
+        place::check_limits(&config, self.shards)?;
         let plan = Arc::new(Plan::new(config)?);
         let change = Change::new(self, &plan.config)?;
         Ok((plan, change))

@@ -4,6 +4,8 @@ use std::num::NonZeroUsize;
 
 use crate::config::{Config, format_cpu_list};
 use crate::error::Error;
+use crate::limits;
+use crate::shard;
 use crate::sys::preflight::{self, Needs, Severity};
 use crate::sys::{cpu, rlimit};
 
@@ -27,6 +29,33 @@ pub(super) fn check_machine(config: &Config, shards: usize) -> Result<(), Error>
         }
     }
     Ok(())
+}
+
+/// Looks for limits that cannot be dealt out to so many shards.
+pub(super) fn check_limits(config: &Config, shards: usize) -> Result<(), Error> {
+    let listeners = config.listeners.iter();
+    let limits = listeners.map(|l| (format!("{}: ", l.name), l.max_connections));
+    for (whose, limit) in limits.chain([(String::new(), config.max_connections)]) {
+        if let Some(limit) = limit
+            && limit.get() < shards
+        {
+            return Err(Error::System(format!(
+                "{whose}max_connections is {limit}, which is not one for each of {shards} shards; \
+                 write {shards} at least, or have fewer shards"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// How many tunnels there are descriptors for, now that all is bound.
+pub(super) fn tunnels_possible(shards: usize) -> usize {
+    // Where the system does not tell, it refuses in time.
+    let (Ok(limit), Ok(open)) = (rlimit::nofile(), rlimit::open_descriptors()) else {
+        return usize::MAX;
+    };
+    let taken = open as u64 + shards as u64 * limits::SHARD_DESCRIPTORS;
+    shard::descriptors_suffice_for(limit.soft.saturating_sub(taken))
 }
 
 /// The CPU of each shard, if it is pinned to one.

@@ -86,6 +86,10 @@ terms! {
         NotTls = "not-tls",
         /// What came first is no header of the PROXY protocol, or a faulty one.
         BadProxyHeader = "bad-proxy-header",
+        /// The access list keeps the client out.
+        Denied = "denied",
+        /// The client's network came in faster than it may.
+        RateLimited = "rate-limited",
         /// No protocol version, cipher suite, group or signature in common.
         NoOverlap = "no-overlap",
         /// The peer sent a fatal alert.

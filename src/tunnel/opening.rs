@@ -2,6 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -22,7 +23,7 @@ use super::parting::Parting;
 use super::plain::PlainEnd;
 use super::tls::{HandshakeError, Session, TlsEnd};
 use super::turns::Inside;
-use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel, tls_cause};
+use super::{Cause, CloseReason, Counted, Phase, Side, Stop, Tunnel, tls_cause};
 use crate::backend::{ConnectError, Connected, Service};
 use crate::runtime::Socket;
 use crate::timer::Tick;
@@ -139,6 +140,7 @@ impl Tunnel<'_> {
     ) -> Result<TlsEnd<UnbufferedServerConnection>, Box<Parting>> {
         let around = self.around;
         let (arrival, inside) = self.begin_handshake(arrival, due).await?;
+        let (arrival, taken) = self.take_handshake(arrival)?;
         let mut client = TlsEnd::server(
             Link::new(arrival.socket),
             arrival.early,
@@ -154,6 +156,7 @@ impl Tunnel<'_> {
                 around.counters.handshakes.add(1);
                 if session.resumed {
                     around.counters.handshakes_resumed.add(1);
+                    self.give_handshake_back(taken);
                 }
                 return Ok(client);
             }
@@ -185,6 +188,30 @@ impl Tunnel<'_> {
             Ok(inside) => Ok((arrival, inside)),
             Err(Stop::Deadline) => Err(arrival.refused((Cause::Timeout, None))),
             Err(Stop::Cut) => Err(arrival.refused((Cause::Drained, None))),
+        }
+    }
+
+    /// Counts a full handshake of the client's network; only afterwards is it
+    /// known whether it was one. The answer is who is to get it back if not.
+    fn take_handshake(&self, arrival: Arrival) -> Result<(Arrival, Option<IpAddr>), Box<Parting>> {
+        let pace = self.terms.pace.as_ref();
+        if !pace.is_some_and(|pace| pace.limits(Counted::Handshake)) {
+            return Ok((arrival, None));
+        }
+        let Some(client) = arrival.origin.client(&arrival.socket) else {
+            return Ok((arrival, None));
+        };
+        match self.around.take(self.terms, client, Counted::Handshake) {
+            Ok(()) => Ok((arrival, Some(client))),
+            Err(cause) => Err(arrival.turned_away(cause)),
+        }
+    }
+
+    fn give_handshake_back(&self, taken: Option<IpAddr>) {
+        if let (Some(pace), Some(client)) = (&self.terms.pace, taken) {
+            let now = self.around.timers.nanos();
+            let rates = &self.around.rates;
+            rates.give_back(pace, client, Counted::Handshake, now);
         }
     }
 

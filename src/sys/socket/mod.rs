@@ -21,4 +21,4 @@ pub use options::{
     take_error, unsent_bytes,
 };
 pub use socket_file::SocketFile;
-pub use transfer::{accept, recv, send, send_more};
+pub use transfer::{accept, accept_from, recv, send, send_more};
