@@ -11,7 +11,7 @@ use futures_lite::future::or;
 use super::resolve::Addresses;
 use crate::limits;
 use crate::runtime::{self, Socket};
-use crate::sys::socket::{self, Peer};
+use crate::sys::socket::{self, Outgoing, Peer};
 
 /// A connection to one of a service's backends.
 #[derive(Debug)]
@@ -42,6 +42,7 @@ pub(crate) enum ConnectError {
 pub(super) async fn connect(
     backends: &[Addresses],
     timeout: Duration,
+    outgoing: &Outgoing,
 ) -> Result<Connected, ConnectError> {
     let mut error = ConnectError::Unresolved("the service has no backends".into());
     // Asked for only when something has to be waited for.
@@ -62,7 +63,7 @@ pub(super) async fn connect(
                 deadline.set(Some(due));
                 due.saturating_duration_since(now) / to_try as u32
             };
-            match connect_to(peer, share).await {
+            match connect_to(peer, outgoing, share).await {
                 Ok(socket) => {
                     return Ok(Connected {
                         socket,
@@ -76,10 +77,14 @@ pub(super) async fn connect(
     Err(error)
 }
 
-async fn connect_to(peer: &Peer, share: impl Fn() -> Duration) -> Result<Socket, ConnectError> {
+async fn connect_to(
+    peer: &Peer,
+    outgoing: &Outgoing,
+    share: impl Fn() -> Duration,
+) -> Result<Socket, ConnectError> {
     let mut until = None;
     let began = loop {
-        match socket::connect_nonblocking(peer) {
+        match socket::connect_as(peer, outgoing) {
             Ok(began) => break Ok(began),
             // The backlog of a Unix socket is full; nothing tells when it is
             // not.

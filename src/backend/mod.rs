@@ -11,10 +11,12 @@ pub(crate) use connect::{ConnectError, Connected};
 pub(crate) use resolver::Resolver;
 pub(crate) use upstream::Upstream;
 
+use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::config;
+use crate::config::{self, Source};
 use crate::runtime::Queues;
+use crate::sys::socket::Outgoing;
 use resolve::Addresses;
 
 /// A service as one shard knows it.
@@ -24,6 +26,8 @@ pub(crate) struct Service {
     backends: Vec<Addresses>,
     tls: Option<Upstream>,
     proxy_protocol: Option<config::ProxyHeader>,
+    source: Source,
+    outgoing: Outgoing,
 }
 
 impl Service {
@@ -43,6 +47,16 @@ impl Service {
                 .collect(),
             tls,
             proxy_protocol: service.proxy_protocol.clone(),
+            source: service.source,
+            outgoing: Outgoing {
+                source: match service.source {
+                    Source::Fixed(source) => Some(source),
+                    Source::Kernel | Source::Transparent => None,
+                },
+                transparent: service.source == Source::Transparent,
+                fast_open: service.tcp.fast_open,
+                congestion: service.tcp.congestion.clone(),
+            },
         }
     }
 
@@ -63,7 +77,26 @@ impl Service {
     /// Connects to the first backend, in the order of the configuration, that
     /// accepts at one of its addresses. They share `timeout` between them; to
     /// hold it is the caller's affair.
-    pub(crate) async fn connect(&self, timeout: Duration) -> Result<Connected, ConnectError> {
-        connect::connect(&self.backends, timeout).await
+    ///
+    /// `client`: where the connection is to come from, if it is to come from
+    /// the client's own address.
+    pub(crate) async fn connect(
+        &self,
+        timeout: Duration,
+        client: Option<IpAddr>,
+    ) -> Result<Connected, ConnectError> {
+        if client.is_none() {
+            return connect::connect(&self.backends, timeout, &self.outgoing).await;
+        }
+        let outgoing = Outgoing {
+            source: client,
+            ..self.outgoing.clone()
+        };
+        connect::connect(&self.backends, timeout, &outgoing).await
+    }
+
+    /// Whether backends see the client's own address.
+    pub(crate) fn is_transparent(&self) -> bool {
+        self.source == Source::Transparent
     }
 }

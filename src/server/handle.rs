@@ -170,6 +170,7 @@ impl Live {
             ));
         }
         place::check_limits(&config, self.shards)?;
+        place::check_sockets(&config)?;
         let plan = Arc::new(Plan::new(config)?);
         let change = Change::new(self, &plan.config)?;
         Ok((plan, change))

@@ -67,6 +67,7 @@ impl Server {
     pub fn new(config: Config) -> Result<Self, Error> {
         let placement = place::placement(&config)?;
         place::check_limits(&config, placement.len())?;
+        place::check_sockets(&config)?;
         let plan = Arc::new(Plan::new(config)?);
         place::check_machine(&plan.config, placement.len())?;
         let addresses = plan

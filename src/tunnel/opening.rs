@@ -93,7 +93,11 @@ impl Tunnel<'_> {
         // for an empty answer. It is owed nothing but tickets, so that there is
         // nothing to wait for.
         let due = self.alarm.now().after(self.terms.timeouts.connect);
-        let Connected { socket, backend } = match self.connect(service, due).await {
+        let client_address = match service.is_transparent() {
+            true => told.origin.client(&client.link().socket),
+            false => None,
+        };
+        let Connected { socket, backend } = match self.connect(service, client_address, due).await {
             Ok(connected) => connected,
             Err(end) => {
                 client.into_link().socket.reset();
@@ -271,8 +275,13 @@ impl Tunnel<'_> {
         }
     }
 
-    async fn connect(&self, service: &Service, due: Tick) -> Result<Connected, End> {
-        let mut connecting = pin!(service.connect(self.terms.timeouts.connect));
+    async fn connect(
+        &self,
+        service: &Service,
+        client: Option<IpAddr>,
+        due: Tick,
+    ) -> Result<Connected, End> {
+        let mut connecting = pin!(service.connect(self.terms.timeouts.connect, client));
         let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
             Poll::Ready(connected) => Poll::Ready(Ok(connected)),
             Poll::Pending => self.poll_stop(cx, due).map(Err),
