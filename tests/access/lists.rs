@@ -75,7 +75,11 @@ fn a_network_that_comes_too_fast_is_refused_and_others_are_not() {
         burst: 20,
     });
     let door = Door::start(config);
-    let come = |source| (0..60).filter(|_| echo(&door.connect_from(source)).is_ok()).count();
+    let come = |source| {
+        (0..60)
+            .filter(|_| echo(&door.connect_from(source)).is_ok())
+            .count()
+    };
     for network in [1, 2] {
         // One more for each second that it takes.
         let granted = come([127, 0, network, 1]);

@@ -72,7 +72,7 @@ fn an_unknown_congestion_control_is_refused_with_those_that_there_are() {
 
 /// Two backends, one source: a port of the source serves a connection to each.
 /// Without IP_BIND_ADDRESS_NO_PORT each connection would take a port of its own
-/// out of [`ephemeral`] many.
+/// out of those that there are (net.ipv4.ip_local_port_range).
 fn ports_are_used_twice(count: usize) {
     let listeners: Vec<TcpListener> = (0..2)
         .map(|_| TcpListener::bind("127.0.0.1:0").expect("a port"))
