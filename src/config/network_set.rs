@@ -107,7 +107,7 @@ mod tests {
     fn it_says_what_a_look_at_each_network_says() {
         let mut random = fastrand::Rng::with_seed(7);
         // Few different bits, so that networks overlap and addresses hit.
-        let mut address = |random: &mut fastrand::Rng| {
+        let address = |random: &mut fastrand::Rng| {
             let bits = random.u32(..) & 0xc003_0003;
             match random.u8(..3) {
                 0 => IpAddr::V4(Ipv4Addr::from(bits)),
@@ -117,7 +117,7 @@ mod tests {
         };
         let mut seen = [0, 0];
         for _ in 0..2000 {
-            let mut list = |random: &mut fastrand::Rng| -> Vec<Network> {
+            let list = |random: &mut fastrand::Rng| -> Vec<Network> {
                 (0..random.usize(..6))
                     .filter_map(|_| Network::new(address(random), random.u8(..=128)))
                     .collect()
