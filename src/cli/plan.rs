@@ -39,6 +39,7 @@ pub(crate) struct RunPlan {
 
 /// Where a configuration comes from.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one, at the start")]
 pub(crate) enum Source {
     File(PathBuf),
     Flags {
