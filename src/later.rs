@@ -30,6 +30,19 @@ impl Later {
         }
     }
 
+    /// Gives way once.
+    pub(crate) async fn pass(&self) {
+        let mut given = false;
+        poll_fn(|cx| {
+            if std::mem::replace(&mut given, true) {
+                return Poll::Ready(());
+            }
+            self.give_way(cx);
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Wakes those who gave way, for as long as the shard lives.
     pub(crate) async fn attend(&self) {
         loop {

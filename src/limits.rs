@@ -4,6 +4,7 @@
 //! configuration is silent, stands here and nowhere else. Units come last in
 //! the names, unless the type says them.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 /// The most shards that one process may be asked for.
@@ -150,8 +151,36 @@ pub const HANDSHAKE_BYTES_MAX: usize = 128 * 1024;
 /// theirs.
 pub const TURNS_PER_POLL: usize = 4;
 
-/// Connections taken from one listener before the shard turns to its tunnels.
-pub const ACCEPTS_PER_TURN: usize = 32;
+/// Connections taken from one listener before the shard looks at its ring, and
+/// turns to the tunnels for which something has come.
+pub const ACCEPTS_PER_TURN: usize = 8;
+
+/// TLS handshakes with clients that one shard has in progress; the others wait
+/// for their turn, in order. A silent client counts as well, until its
+/// handshake has timed out: so it is far above what a shard is ever busy with,
+/// lest a few thousand silent clients keep all others waiting, and bounds what
+/// unfinished handshakes hold.
+pub const HANDSHAKES_PER_SHARD: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+
+/// How long handshakes may be worked on between two looks at the ring, which
+/// find what the other tunnels have to carry. The step that reaches it is ended.
+pub const HANDSHAKE_TURN: Duration = Duration::from_micros(100);
+
+/// File descriptors that tunnels leave to the rest of the process, so that the
+/// admin endpoint answers when there is no room for more tunnels.
+pub const DESCRIPTORS_SPARE: u64 = 32;
+
+/// Tunnels that a shard must have more than the least loaded one before it
+/// hands connections over: below that, the hand-off costs more than it evens
+/// out.
+pub const BALANCE_MARGIN: usize = 4;
+
+/// The same as a part of the other's load: one in so many.
+pub const BALANCE_PART: usize = 16;
+
+/// How often a shard that drains looks whether anything is still being handed
+/// to it.
+pub const HANDOVER_LOOK: Duration = Duration::from_millis(100);
 
 /// How long a listener rests after the kernel refused it a descriptor.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -263,6 +292,14 @@ pub const RATE_PREFIX_V4: u8 = 32;
 /// Leading bits of an IPv6 address by which rates tell clients apart: what one
 /// subscriber is given.
 pub const RATE_PREFIX_V6: u8 = 56;
+
+/// Sets of accounts by which a shard knows how fast networks come in. With
+/// [`RATE_WAYS`] and 32 bytes for each it is a table of 512 KiB, which a shard
+/// has if any of its listeners limits rates.
+pub const RATE_SETS: usize = 4096;
+
+/// Accounts in one set.
+pub const RATE_WAYS: usize = 4;
 
 /// How long a resolved backend name is trusted.
 pub const RESOLVE_TTL: Duration = Duration::from_secs(30);

@@ -16,7 +16,7 @@ use crate::metrics::{ListenerStats, ServiceStats, ShardStats, Stats};
 use crate::plan::Plan;
 use crate::tls::TicketKeys;
 
-/// From the main shard to every shard.
+/// From the main shard to every shard; [`Adopt`](Self::Adopt) from any to any.
 #[derive(Debug)]
 pub(crate) enum Order {
     /// All shards are ready: begin to accept.
@@ -44,6 +44,16 @@ pub(crate) enum Order {
     Health(Verdict),
     /// Seal tickets with other keys.
     Rekey(TicketKeys),
+    /// Carry a connection that another shard has accepted.
+    Adopt {
+        /// The listener, by its address as it is configured.
+        listener: Address,
+        client: OwnedFd,
+        /// Who accepted it.
+        from: usize,
+        /// It comes back: the other shard could not.
+        returned: bool,
+    },
     /// Stop accepting, the queues being emptied first, and report when the
     /// last tunnel has ended.
     Drain,

@@ -89,6 +89,11 @@ impl Timers {
         self.now.get()
     }
 
+    /// Nanoseconds since the shard began. It asks the system's clock.
+    pub(crate) fn nanos(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
     /// A new alarm, set to nothing.
     pub(crate) fn alarm(self: &Rc<Self>) -> Alarm {
         let mut wheel = self.wheel.borrow_mut();

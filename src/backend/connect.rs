@@ -11,7 +11,7 @@ use futures_lite::future::or;
 use super::resolve::Addresses;
 use crate::limits;
 use crate::runtime::{self, Socket};
-use crate::sys::socket::{self, Peer};
+use crate::sys::socket::{self, Outgoing, Peer};
 
 /// Why no backend could be connected to: the last of the reasons found.
 #[derive(Debug)]
@@ -69,6 +69,7 @@ impl Budget {
 pub(super) async fn connect(
     addresses: &Addresses,
     budget: &Budget,
+    outgoing: &Outgoing,
     others: impl Fn() -> usize,
 ) -> Result<Socket, ConnectError> {
     let peers = addresses.peers().await.map_err(ConnectError::Unresolved)?;
@@ -77,7 +78,7 @@ pub(super) async fn connect(
     for at in 0..peers.len() {
         let peer = &peers[(first + at) % peers.len()];
         let share = || budget.share(peers.len() - at + others());
-        match connect_to(peer, share).await {
+        match connect_to(peer, outgoing, share).await {
             Ok(socket) => return Ok(socket),
             Err(failed) => error = failed,
         }
@@ -85,10 +86,14 @@ pub(super) async fn connect(
     Err(error)
 }
 
-async fn connect_to(peer: &Peer, share: impl Fn() -> Duration) -> Result<Socket, ConnectError> {
+async fn connect_to(
+    peer: &Peer,
+    outgoing: &Outgoing,
+    share: impl Fn() -> Duration,
+) -> Result<Socket, ConnectError> {
     let mut until = None;
     let began = loop {
-        match socket::connect_nonblocking(peer) {
+        match socket::connect_as(peer, outgoing) {
             Ok(began) => break Ok(began),
             // The backlog of a Unix socket is full; nothing tells when it is
             // not.

@@ -30,9 +30,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::config::{self, Address, CheckKind};
+use crate::config::{self, Address, CheckKind, Source};
 use crate::metrics::ServiceStats;
 use crate::runtime::Queues;
+use crate::sys::socket::Outgoing;
 use balance::Balancer;
 use place::{Place, share};
 use waiting::Line;
@@ -44,6 +45,7 @@ pub(crate) struct Service {
     places: Vec<Place>,
     tls: Option<Upstream>,
     proxy_protocol: Option<config::ProxyHeader>,
+    outgoing: Outgoing,
     balancer: Balancer,
     health: Option<config::HealthCheck>,
     eject: config::Ejection,
@@ -145,6 +147,7 @@ impl Service {
             name: service.name.clone(),
             tls,
             proxy_protocol: service.proxy_protocol.clone(),
+            outgoing: outgoing(service),
             balancer: Balancer::new(service.balance, &weights, shard, Chance::new(shard)),
             health: service.health.clone(),
             eject: service.eject,
@@ -233,5 +236,19 @@ impl Service {
     fn changed(&self) {
         self.waits.held.wake_all();
         self.waits.queue.wake_all();
+    }
+}
+
+/// How connections to a service's backends are made.
+fn outgoing(service: &config::Service) -> Outgoing {
+    Outgoing {
+        source: match service.source {
+            Source::Fixed(source) => Some(source),
+            // That of each client is found when it comes.
+            Source::Kernel | Source::Transparent => None,
+        },
+        transparent: service.source == Source::Transparent,
+        fast_open: service.tcp.fast_open,
+        congestion: service.tcp.congestion.clone(),
     }
 }

@@ -1,5 +1,6 @@
 //! Finding a connection for a tunnel.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::task::Poll;
@@ -15,6 +16,7 @@ use super::place::Place;
 use super::waiting::Line;
 use crate::limits;
 use crate::runtime::{self, Socket};
+use crate::sys::socket::Outgoing;
 
 /// A connection to one of a service's backends.
 #[derive(Debug)]
@@ -55,14 +57,15 @@ impl Service {
     ///
     /// The connects share `timeout` between them; to hold it is the caller's
     /// affair. Time in the queue and time for which the client is held come on
-    /// top of it. `client` is asked only if the choice depends on it.
+    /// top of it. `client` is asked only if the choice depends on it, or if
+    /// the connection is to come from the client's own address.
     ///
     /// Where all have failed and clients are to be held, all are tried anew,
     /// every [`limits::HOLD_RETRY`] or when one comes up.
     pub(crate) async fn connect(
         &self,
         timeout: Duration,
-        client: impl FnOnce() -> Option<IpAddr>,
+        client: impl Fn() -> Option<IpAddr>,
     ) -> Result<Connected<'_>, ConnectError> {
         let key = if self.balancer.wants_key() {
             client().map(|ip| match ip.to_canonical() {
@@ -72,6 +75,7 @@ impl Service {
         } else {
             None
         };
+        let outgoing = self.outgoing(&client);
         let budget = Budget::new(timeout);
         let mut waited = Duration::ZERO;
         let mut held = Duration::ZERO;
@@ -117,7 +121,8 @@ impl Service {
                 retries.set(retries.get() + 1);
             }
             let others = || self.left(&tried, index);
-            match connect::connect(&self.places[index].addresses, &budget, others).await {
+            match connect::connect(&self.places[index].addresses, &budget, &outgoing, others).await
+            {
                 Ok(socket) => {
                     self.succeeded(&self.places[index]);
                     return Ok(Connected {
@@ -136,6 +141,17 @@ impl Service {
                 }
             }
         }
+    }
+
+    /// How connections for that client are made.
+    fn outgoing(&self, client: impl Fn() -> Option<IpAddr>) -> Cow<'_, Outgoing> {
+        if !self.outgoing.transparent {
+            return Cow::Borrowed(&self.outgoing);
+        }
+        Cow::Owned(Outgoing {
+            source: client(),
+            ..self.outgoing.clone()
+        })
     }
 
     fn lease(&self, index: usize) -> Lease<'_> {

@@ -1,6 +1,6 @@
 //! Who may come in, and how fast.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 use crate::limits;
@@ -60,6 +60,34 @@ impl Network {
     pub fn new(address: IpAddr, prefix: u8) -> Option<Self> {
         let address = address.to_canonical();
         (prefix <= bits(address)).then_some(Self { address, prefix })
+    }
+
+    /// Its first address.
+    pub(super) fn first(&self) -> IpAddr {
+        match self.address {
+            IpAddr::V4(address) => {
+                let host = u32::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+                Ipv4Addr::from(u32::from(address) & !host).into()
+            }
+            IpAddr::V6(address) => {
+                let host = u128::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+                Ipv6Addr::from(u128::from(address) & !host).into()
+            }
+        }
+    }
+
+    /// Its last address.
+    pub(super) fn last(&self) -> IpAddr {
+        match self.address {
+            IpAddr::V4(address) => {
+                let host = u32::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+                Ipv4Addr::from(u32::from(address) | host).into()
+            }
+            IpAddr::V6(address) => {
+                let host = u128::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+                Ipv6Addr::from(u128::from(address) | host).into()
+            }
+        }
     }
 
     /// Whether that address lies in it. IPv4 in IPv6 (RFC 4291, section

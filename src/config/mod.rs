@@ -16,6 +16,7 @@ mod cpu_list;
 mod error;
 mod file;
 mod files;
+mod network_set;
 mod position;
 mod reader;
 mod route;
@@ -29,6 +30,7 @@ pub use access::{Access, Network, Rate, RateLimits};
 pub use address::{Address, AddressError, Host};
 pub use cpu_list::{format_cpu_list, parse_cpu_list};
 pub use error::ConfigError;
+pub use network_set::{AccessList, NetworkSet};
 pub use route::Route;
 pub use service::{
     Backend, Balance, CheckKind, Ejection, HealthCheck, ProxyHeader, ProxyTlv, ProxyVersion, Queue,
@@ -61,6 +63,13 @@ pub struct Config {
     pub buffer_size: usize,
     /// How long each phase of a tunnel may take.
     pub timeouts: Timeouts,
+    /// How many tunnels may be open, over all listeners and shards, as
+    /// [`Listener::max_connections`] has it. `None`: as many as there are
+    /// descriptors for.
+    pub max_connections: Option<NonZeroUsize>,
+    /// TLS handshakes with clients that each shard may have in progress; the
+    /// others wait for their turn, in order, within their handshake time.
+    pub max_handshakes: NonZeroUsize,
     /// What the backend sees when a client ends its TCP stream without a TLS
     /// close_notify.
     pub truncation: Truncation,
@@ -98,10 +107,16 @@ pub struct Listener {
     /// From whom a header of the PROXY protocol is taken, and then demanded;
     /// others' connections begin with their bytes. Empty: from nobody.
     pub proxy_from: Vec<Network>,
-    /// Who may come in.
+    /// Who may come in. Where a PROXY header is taken from the peer, the client
+    /// that the header names is meant. Who may not is reset at once. Clients of
+    /// a Unix socket have no address, and whoever may open it may come in.
     pub access: Access,
     /// How fast clients may come in.
     pub rates: RateLimits,
+    /// How many tunnels it may have open, over all shards, each of which may
+    /// have its equal part: no fewer than there are shards. Who comes when a
+    /// shard has its part waits in the kernel's queue. `None`: any number.
+    pub max_connections: Option<NonZeroUsize>,
     /// Whether a connection stays on the shard that the kernel gave it to.
     pub accept: Accept,
     /// How long each phase of a tunnel may take; `None`: what
@@ -302,6 +317,8 @@ impl Config {
             shards: Shards::default(),
             buffer_size: limits::BUFFER_SIZE_DEFAULT,
             timeouts: Timeouts::default(),
+            max_connections: None,
+            max_handshakes: limits::HANDSHAKES_PER_SHARD,
             truncation: Truncation::default(),
             log: Log::default(),
             admin: Admin::default(),
@@ -325,6 +342,7 @@ impl Listener {
             proxy_from: Vec::new(),
             access: Access::default(),
             rates: RateLimits::default(),
+            max_connections: None,
             accept: Accept::default(),
             timeouts: None,
             tcp: TcpOptions::default(),

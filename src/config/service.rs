@@ -187,7 +187,11 @@ pub enum Source {
 /// What is asked of TCP.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TcpOptions {
-    /// Whether data may go in the SYN (RFC 7413).
+    /// Whether data may go in the SYN (RFC 7413): on a listener, that of its
+    /// clients; on a service, ours to backends that have allowed it before. Then
+    /// the connection begins with the client's first bytes: that the backend is
+    /// not there is found too late for another to be tried, and a backend that
+    /// ought to speak first never hears of its client.
     pub fast_open: bool,
     /// The congestion control by its name in the kernel. `None`: the system's
     /// default.

@@ -52,6 +52,9 @@ pub(crate) struct Counters {
     pub(crate) bytes_up: Counter,
     pub(crate) bytes_down: Counter,
     pub(crate) accept_pauses: Counter,
+    pub(crate) limit_pauses: Counter,
+    pub(crate) handed_over: Counter,
+    pub(crate) adopted: Counter,
     pub(crate) panics: Counter,
     closes: Box<[Counter]>,
 }
@@ -67,6 +70,9 @@ impl Counters {
             bytes_up: Counter::default(),
             bytes_down: Counter::default(),
             accept_pauses: Counter::default(),
+            limit_pauses: Counter::default(),
+            handed_over: Counter::default(),
+            adopted: Counter::default(),
             panics: Counter::default(),
             closes: (0..CloseReason::COUNT)
                 .map(|_| Counter::default())
@@ -115,6 +121,9 @@ impl Counters {
             bytes_up: self.bytes_up.get(),
             bytes_down: self.bytes_down.get(),
             accept_pauses: self.accept_pauses.get(),
+            limit_pauses: self.limit_pauses.get(),
+            handed_over: self.handed_over.get(),
+            adopted: self.adopted.get(),
             panics: self.panics.get(),
             closed: self
                 .closes

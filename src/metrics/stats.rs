@@ -101,6 +101,16 @@ pub struct Totals {
     pub bytes_down: u64,
     /// How often accepting paused because the kernel gave no descriptor.
     pub accept_pauses: u64,
+    /// How often accepting paused because a limit on open tunnels was reached,
+    /// that for which descriptors suffice included.
+    #[serde(default)]
+    pub limit_pauses: u64,
+    /// Connections handed to a shard with fewer tunnels.
+    #[serde(default)]
+    pub handed_over: u64,
+    /// Connections taken over from another shard.
+    #[serde(default)]
+    pub adopted: u64,
     /// Tunnels ended by a fault in adit itself.
     pub panics: u64,
     /// Tunnels ended, by reason; reasons that never occurred are left out.
@@ -132,6 +142,9 @@ impl Totals {
         self.bytes_up += other.bytes_up;
         self.bytes_down += other.bytes_down;
         self.accept_pauses += other.accept_pauses;
+        self.limit_pauses += other.limit_pauses;
+        self.handed_over += other.handed_over;
+        self.adopted += other.adopted;
         self.panics += other.panics;
         for theirs in &other.closed {
             match self.closed.iter_mut().find(|c| c.reason == theirs.reason) {

@@ -1,11 +1,11 @@
 //! Listeners, as they are bound.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use crate::config::{Address, Config, Listener};
 use crate::error::Error;
 use crate::metrics::ListenerStats;
-use crate::sys::socket::{Bound, SocketFile};
+use crate::sys::socket::{self, Bound, SocketFile};
 
 /// One listener, as it is bound.
 #[derive(Debug)]
@@ -25,6 +25,12 @@ pub(super) fn open(
     shards: usize,
 ) -> Result<(Entry, Vec<Vec<OwnedFd>>), Error> {
     for bound in &group {
+        if let Address::Tcp { .. } = bound.address {
+            for fd in &bound.fds {
+                socket::ask_tcp(fd.as_fd(), &listener.tcp, listener.backlog)
+                    .map_err(|error| Error::System(format!("{}: {error}", listener.name)))?;
+            }
+        }
         bound
             .listen()
             .map_err(|error| Error::System(error.to_string()))?;

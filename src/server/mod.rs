@@ -66,6 +66,8 @@ impl Server {
     /// [`Error::System`] for what the machine refuses. Nothing is left bound.
     pub fn new(config: Config) -> Result<Self, Error> {
         let placement = place::placement(&config)?;
+        place::check_limits(&config, placement.len())?;
+        place::check_sockets(&config)?;
         let plan = Arc::new(Plan::new(config)?);
         place::check_machine(&plan.config, placement.len())?;
         let addresses = plan
@@ -134,6 +136,8 @@ impl Server {
             ..
         } = self;
         let keys = TicketKeys::fresh().map_err(|error| Error::System(error.to_string()))?;
+        let tunnels_possible = place::tunnels_possible(placement.len());
+        let loads = shard::Loads::new(placement.len());
         let resolver = Resolver::new();
         let (ended_tx, ended) = flume::bounded(1);
         let mut running = Running {
@@ -152,6 +156,8 @@ impl Server {
                 keys: keys.clone(),
                 resolver: resolver.clone(),
                 sockets,
+                tunnels_possible,
+                loads: loads.clone(),
             };
             let begun = (number == 0).then(|| begun.clone());
             let thread = std::thread::Builder::new()

@@ -3,15 +3,17 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use futures_lite::FutureExt;
 
 use super::Shard;
-use crate::config::{Address, Listener};
+use super::room::Room;
+use crate::config::{Accept, Address, Listener};
 use crate::limits;
 use crate::runtime;
 use crate::sys::socket;
@@ -29,6 +31,10 @@ pub(super) struct Entrance {
     tickets: RefCell<Option<TicketTerms>>,
     /// Connections that the kernel may hold at each door.
     backlog: Cell<u32>,
+    /// Its tunnels on this shard.
+    pub(super) room: Room,
+    /// Whether a shard with fewer tunnels gets its connections.
+    balanced: Cell<bool>,
     closing: Cell<bool>,
     /// The tasks that wait at its doors.
     waiting: RefCell<Vec<Waker>>,
@@ -49,12 +55,19 @@ impl Door {
 }
 
 impl Entrance {
-    pub(super) fn new(listener: &Listener, terms: Rc<Terms>, tickets: Option<TicketTerms>) -> Self {
+    pub(super) fn new(
+        listener: &Listener,
+        terms: Rc<Terms>,
+        tickets: Option<TicketTerms>,
+        most: usize,
+    ) -> Self {
         Self {
             address: listener.address.clone(),
             terms: RefCell::new(terms),
             tickets: RefCell::new(tickets),
             backlog: Cell::new(listener.backlog),
+            room: Room::new(most),
+            balanced: Cell::new(listener.accept == Accept::Balanced),
             closing: Cell::new(false),
             waiting: RefCell::default(),
         }
@@ -86,6 +99,16 @@ impl Entrance {
         }
     }
 
+    /// What else a new configuration says of it.
+    pub(super) fn allow(&self, most: usize, accept: Accept) {
+        self.room.allow(most);
+        self.balanced.set(accept == Accept::Balanced);
+    }
+
+    pub(super) fn is_balanced(&self) -> bool {
+        self.balanced.get()
+    }
+
     /// Lets in who is waiting already, and nobody after that.
     pub(super) fn close(&self) {
         self.closing.set(true);
@@ -107,16 +130,24 @@ impl Entrance {
     /// It cannot be waited for, since there is no descriptor to do it with.
     async fn knock(&self, door: &Door, backlog: u32) -> io::Result<()> {
         let called = poll_fn(|cx| {
-            if self.closing.get() || self.backlog.get() != backlog {
+            if self.backlog.get() != backlog {
                 return Poll::Ready(Ok(()));
             }
-            let mut waiting = self.waiting.borrow_mut();
-            if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-                waiting.push(cx.waker().clone());
-            }
-            Poll::Pending
+            self.poll_closing(cx).map(Ok)
         });
         called.or(runtime::acceptable(door.fd.as_fd())).await
+    }
+
+    /// Ready once it is to be shut.
+    fn poll_closing(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.closing.get() {
+            return Poll::Ready(());
+        }
+        let mut waiting = self.waiting.borrow_mut();
+        if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
+            waiting.push(cx.waker().clone());
+        }
+        Poll::Pending
     }
 }
 
@@ -134,12 +165,16 @@ impl Shard {
     }
 
     /// Accepts until the entrance closes. Whoever was in the queue by then is
-    /// let in: closing the socket would reset them.
-    async fn attend(self: &Rc<Self>, entrance: &Entrance, door: &Door) {
+    /// let in, as far as limits allow: closing the socket resets the others.
+    async fn attend(self: &Rc<Self>, entrance: &Rc<Entrance>, door: &Door) {
         let mut refused = false;
         let mut backlog = entrance.backlog.get();
         loop {
             let closing = entrance.closing.get();
+            if !closing && self.is_full(entrance) {
+                self.pause(entrance).await;
+                continue;
+            }
             if !closing && entrance.knock(door, backlog).await.is_err() {
                 // Nobody need be waiting, so that accepting would not tell.
                 runtime::sleep(limits::ACCEPT_PAUSE).await;
@@ -160,12 +195,19 @@ impl Shard {
                 // While closing the queue is emptied in one go, so that as few
                 // as possible join it behind our back.
                 if taken >= limits::ACCEPTS_PER_TURN && !closing {
+                    self.around.later.pass().await;
                     break;
                 }
-                match socket::accept(door.fd.as_fd()) {
-                    Ok(client) => {
+                if self.is_full(entrance) {
+                    if closing {
+                        return;
+                    }
+                    break;
+                }
+                match socket::accept_from(door.fd.as_fd()) {
+                    Ok((client, peer)) => {
                         refused = false;
-                        self.admit(entrance, client);
+                        self.receive(entrance, client, peer.map(|peer| peer.ip()));
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         if closing {
@@ -196,12 +238,66 @@ impl Shard {
         }
     }
 
-    /// Starts the tunnel of an accepted connection.
-    fn admit(self: &Rc<Self>, entrance: &Entrance, client: OwnedFd) {
+    fn is_full(&self, entrance: &Entrance) -> bool {
+        self.room.is_full() || entrance.room.is_full()
+    }
+
+    /// Waits until a tunnel has ended, so that there is room for another, or
+    /// the entrance closes. Clients wait in the kernel's queue meanwhile.
+    async fn pause(&self, entrance: &Entrance) {
+        self.around.counters.limit_pauses.add(1);
+        let (room, whose) = match self.room.is_full() {
+            true => (&self.room, "this shard's part of what the process"),
+            false => (&entrance.room, "this shard's part of what the listener"),
+        };
+        if room.is_news() {
+            log::warn!(
+                "{}: accepting pauses until there is room: {} tunnels are open on shard {}, \
+                 {whose} may have (max_connections, or the file descriptors: LimitNOFILE=)",
+                entrance.address,
+                room.open(),
+                self.number,
+            );
+        }
+        poll_fn(|cx| {
+            if entrance.poll_closing(cx).is_ready() {
+                return Poll::Ready(());
+            }
+            ready!(self.room.poll_free(cx));
+            entrance.room.poll_free(cx)
+        })
+        .await;
+    }
+
+    /// Finds out what becomes of an accepted connection: who may not come in is
+    /// reset, so that it knows at once, and nothing of it stays in the kernel.
+    fn receive(self: &Rc<Self>, entrance: &Rc<Entrance>, client: OwnedFd, peer: Option<IpAddr>) {
         let counters = &self.around.counters;
         counters.accepted.add(1);
-        counters.tunnels_open.add(1);
-        let (shard, terms) = (self.clone(), entrance.terms());
+        let terms = entrance.terms();
+        if let Some(peer) = peer
+            // Who sends a header says in it who the client is.
+            && !terms.takes_header(Some(peer))
+            && let Err(cause) = self.around.admit(&terms, peer)
+        {
+            let _ = socket::set_linger_reset(client.as_fd());
+            let reason = CloseReason::new(Phase::Handshake, Side::Client, cause);
+            counters.closed(reason);
+            log::debug!("shard {}: {peer} was turned away, {reason}", self.number);
+            return;
+        }
+        if let Some(client) = self.hand_over(entrance, client) {
+            self.carry(entrance, client);
+        }
+    }
+
+    /// Starts the tunnel of a connection.
+    pub(super) fn carry(self: &Rc<Self>, entrance: &Rc<Entrance>, client: OwnedFd) {
+        self.around.counters.tunnels_open.add(1);
+        self.room.enter();
+        entrance.room.enter();
+        self.tell_load();
+        let (shard, entrance, terms) = (self.clone(), entrance.clone(), entrance.terms());
         self.queues.spawn_data(async move {
             let around = &shard.around;
             // A fault in one tunnel ends that tunnel, and nothing else.
@@ -212,6 +308,9 @@ impl Shard {
             });
             around.counters.closed(summary.reason);
             around.counters.tunnels_open.sub(1);
+            entrance.room.leave();
+            shard.room.leave();
+            shard.tell_load();
             shard.record(&summary);
             shard.emptier();
         });

@@ -8,18 +8,23 @@
 //! out its orders and keeps its clock.
 
 mod entrance;
+mod handover;
+mod loads;
+mod room;
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
 use futures_lite::FutureExt;
+use futures_lite::future::poll_once;
 
 use crate::backend::{Making, Resolver, Service, Upstream};
-use crate::config::{self, Config, ProxyTlv};
+use crate::config::{self, AccessList, Config, ProxyTlv};
 use crate::later::Later;
 use crate::limits;
 use crate::mesh::{Mesh, Order, Report, Seat};
@@ -28,9 +33,12 @@ use crate::plan::Plan;
 use crate::runtime::{self, Job, Queues};
 use crate::timer::{Tick, Timers};
 use crate::tls::{self, ClientParts, TicketKeys, TicketTerms};
-use crate::tunnel::{Ids, Scratch, Surroundings, Terms, Way};
+use crate::tunnel::{Ids, Pace, Rates, Scratch, Surroundings, Terms, Turns, Way};
 pub(crate) use entrance::Door;
 use entrance::Entrance;
+pub(crate) use loads::Loads;
+use room::Room;
+pub(crate) use room::descriptors_suffice_for;
 
 /// What a shard is made of.
 #[derive(Debug)]
@@ -42,6 +50,9 @@ pub(crate) struct Setup {
     pub(crate) resolver: Resolver,
     /// For each listener of the plan, its sockets.
     pub(crate) sockets: Vec<Vec<Door>>,
+    /// How many tunnels of all shards there are descriptors for.
+    pub(crate) tunnels_possible: usize,
+    pub(crate) loads: Loads,
 }
 
 /// One shard.
@@ -57,6 +68,19 @@ pub(crate) struct Shard {
     entrances: RefCell<Vec<Rc<Entrance>>>,
     /// Those of the present configuration.
     services: RefCell<Vec<Rc<Service>>>,
+    /// Those that were closed last: what was handed over for them may still be
+    /// on its way.
+    retired: RefCell<Vec<Rc<Entrance>>>,
+    /// Its tunnels.
+    room: Room,
+    /// How many tunnels of all shards there are descriptors for.
+    tunnels_possible: usize,
+    loads: Loads,
+    /// One of its listeners is `Balanced`.
+    balances: Cell<bool>,
+    /// The order to drain has come. Nothing is taken up any more: what opened
+    /// now would never be closed.
+    is_draining: Cell<bool>,
     /// Doors that are still open.
     doors_open: Cell<usize>,
     /// When a tunnel's end was last worth a warning, and how many have been
@@ -66,8 +90,6 @@ pub(crate) struct Shard {
     draining: RefCell<Vec<Waker>>,
     /// Tasks that are ended with the shard.
     jobs: RefCell<Vec<Job>>,
-    /// Nothing is taken up any more: what opened now would never be closed.
-    told_to_drain: Cell<bool>,
 }
 
 /// A configuration made ready, and not yet taken up.
@@ -75,6 +97,9 @@ pub(crate) struct Shard {
 struct Prepared {
     generation: u64,
     buffer_size: usize,
+    max_handshakes: usize,
+    /// Tunnels that this shard may have.
+    most: usize,
     entrances: Vec<PreparedEntrance>,
     services: Vec<Rc<Service>>,
 }
@@ -99,6 +124,8 @@ impl Shard {
             keys,
             resolver,
             sockets,
+            tunnels_possible,
+            loads,
         } = setup;
         let number = seat.shard;
         let mesh = seat.mesh.clone();
@@ -112,6 +139,8 @@ impl Shard {
                 timers: Rc::new(Timers::new(Instant::now())),
                 counters: Counters::new(),
                 later: Later::default(),
+                rates: Rates::default(),
+                turns: Turns::new(plan.config.max_handshakes.get()),
                 scratch: RefCell::new(Scratch::new(plan.config.buffer_size)),
                 cut: Cell::new(false),
                 leaving: Cell::new(false),
@@ -120,11 +149,16 @@ impl Shard {
             keys: RefCell::new(keys),
             entrances: RefCell::default(),
             services: RefCell::default(),
+            retired: RefCell::default(),
+            room: Room::new(tunnels_possible),
+            tunnels_possible,
+            loads,
+            balances: Cell::new(false),
+            is_draining: Cell::new(false),
             doors_open: Cell::new(0),
             warned: Cell::new((Tick::NEVER, 0)),
             draining: RefCell::default(),
             jobs: RefCell::default(),
-            told_to_drain: Cell::new(false),
         });
         let sockets = sockets.into_iter().map(Some).collect();
         let first = match shard.prepare(0, &plan, sockets) {
@@ -148,6 +182,8 @@ impl Shard {
         });
         let around = shard.around.clone();
         shard.start(async move { around.later.attend().await });
+        let around = shard.around.clone();
+        shard.start(async move { around.turns.attend().await });
         let ticking = shard.clone();
         shard.start(async move { ticking.tick().await });
         let naming = shard.clone();
@@ -238,6 +274,12 @@ impl Shard {
                     }
                 }
                 Order::Rekey(keys) => self.rekey(keys, prepared.as_mut()),
+                Order::Adopt {
+                    listener,
+                    client,
+                    from,
+                    returned,
+                } => self.adopt(listener, client, from, returned),
                 Order::Drain => self.drain(),
                 Order::Cut => {
                     self.around.cut.set(true);
@@ -300,6 +342,8 @@ impl Shard {
                     hears_hello: listener.passthrough || wants_name(listener, config),
                     ways,
                     service: service(listener.service)?,
+                    access: Rc::new(AccessList::new(&listener.access)),
+                    pace: Pace::new(&listener.name, &listener.rates, self.mesh.len()),
                     proxy_from: listener.proxy_from.clone(),
                     timeouts: timeouts.clone(),
                     truncation: config.truncation,
@@ -312,8 +356,20 @@ impl Shard {
         Ok(Prepared {
             generation,
             buffer_size: config.buffer_size,
+            max_handshakes: config.max_handshakes.get(),
+            most: self
+                .part(config.max_connections)
+                .min(self.part(NonZeroUsize::new(self.tunnels_possible)))
+                .max(1),
             entrances,
             services,
+        })
+    }
+
+    /// This shard's part of a limit.
+    fn part(&self, whole: Option<NonZeroUsize>) -> usize {
+        whole.map_or(usize::MAX, |whole| {
+            room::part(whole.get(), self.number, self.mesh.len())
         })
     }
 
@@ -349,7 +405,7 @@ impl Shard {
         let Some(ready) = prepared.take_if(|ready| ready.generation == generation) else {
             return;
         };
-        if self.told_to_drain.get() {
+        if self.is_draining.get() {
             return;
         }
         {
@@ -361,6 +417,8 @@ impl Shard {
         }
         *self.services.borrow_mut() = ready.services;
         self.refresh_names();
+        self.around.turns.allow(ready.max_handshakes);
+        self.room.allow(ready.most);
         let mut old = self.entrances.take();
         let mut new = Vec::with_capacity(ready.entrances.len());
         for PreparedEntrance {
@@ -370,17 +428,19 @@ impl Shard {
             doors,
         } in ready.entrances
         {
+            let most = self.part(listener.max_connections);
             match doors {
                 None => {
                     if let Some(at) = old.iter().position(|e| e.address() == &listener.address) {
                         let entrance = old.swap_remove(at);
                         entrance.renew(terms, tickets);
                         entrance.allow_waiting(listener.backlog);
+                        entrance.allow(most, listener.accept);
                         new.push(entrance);
                     }
                 }
                 Some(doors) => {
-                    let entrance = Rc::new(Entrance::new(&listener, terms, tickets));
+                    let entrance = Rc::new(Entrance::new(&listener, terms, tickets, most));
                     for door in doors {
                         self.open(&entrance, door);
                     }
@@ -388,10 +448,10 @@ impl Shard {
                 }
             }
         }
+        self.balances.set(new.iter().any(|e| e.is_balanced()));
+        self.tell_load();
         *self.entrances.borrow_mut() = new;
-        for entrance in old {
-            entrance.close();
-        }
+        self.retire(old);
     }
 
     /// Seals tickets with other keys, and does so in what is prepared, too.
@@ -414,13 +474,19 @@ impl Shard {
     /// Closes every entrance and sees to it that the end of the last tunnel is
     /// reported.
     fn drain(self: &Rc<Self>) {
-        self.told_to_drain.set(true);
-        for entrance in self.entrances.take() {
-            entrance.close();
-        }
+        self.is_draining.set(true);
+        self.loads.close(self.number);
+        self.retire(self.entrances.take());
         let shard = self.clone();
         self.start(async move {
-            poll_fn(|cx| shard.poll_empty(cx)).await;
+            while poll_once(poll_fn(|cx| shard.poll_empty(cx)))
+                .await
+                .is_none()
+            {
+                // A giver that keeps what it was about to hand over wakes nobody.
+                let look = runtime::sleep(limits::HANDOVER_LOOK);
+                poll_fn(|cx| shard.poll_empty(cx)).or(look).await;
+            }
             let report = Report::Drained {
                 shard: shard.number,
                 cut: shard.around.counters.cut(),
@@ -429,8 +495,18 @@ impl Shard {
         });
     }
 
+    /// Lets in at these who is waiting already, and nobody after that.
+    fn retire(&self, old: Vec<Rc<Entrance>>) {
+        for entrance in &old {
+            entrance.close();
+        }
+        *self.retired.borrow_mut() = old;
+    }
+
     fn is_empty(&self) -> bool {
-        self.doors_open.get() == 0 && self.around.counters.tunnels_open.get() == 0
+        !self.loads.is_awaited(self.number)
+            && self.doors_open.get() == 0
+            && self.around.counters.tunnels_open.get() == 0
     }
 
     /// Ready once no door is open and the last tunnel has ended.

@@ -2,7 +2,7 @@
 //! protocol, and the ClientHello of TLS that is passed through.
 
 use std::future::poll_fn;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::task::{Poll, ready};
 
@@ -37,6 +37,13 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
+    /// The client's address. `None` where a Unix socket has none.
+    pub(super) fn client(&self, socket: &Socket) -> Option<IpAddr> {
+        let peer = || socket::peer_address(socket.as_fd()).ok().flatten();
+        let (client, _) = self.claimed.unzip();
+        client.or_else(peer).map(|client| client.ip())
+    }
+
     /// The client and the address that it connected to, for those who have to
     /// know. `None` where a Unix socket has neither.
     pub(super) fn ends(&self, socket: &Socket) -> Option<(SocketAddr, SocketAddr)> {
@@ -83,8 +90,15 @@ impl Arrival {
         }
     }
 
+    /// Refuses a client that may not come in, as at the door: with a reset.
+    pub(super) fn turned_away(self, cause: Cause) -> Box<Parting> {
+        self.socket.reset();
+        let reason = CloseReason::new(Phase::Handshake, Side::Client, cause);
+        Box::new(Parting::new((reason, None)))
+    }
+
     /// Refuses it. What is in `early` is sent, if anything is.
-    fn refused(self, (cause, detail): Unheard) -> Box<Parting> {
+    pub(super) fn refused(self, (cause, detail): Unheard) -> Box<Parting> {
         let side = match cause {
             Cause::Drained => Side::Server,
             _ => Side::Client,
@@ -104,12 +118,8 @@ impl Tunnel<'_> {
         mut arrival: Arrival,
         due: Tick,
     ) -> Result<Arrival, Box<Parting>> {
-        let from = match arrival.origin.ends(&arrival.socket) {
-            Some((source, _)) => source.ip(),
-            // Whoever may open a Unix socket is trusted.
-            None => std::net::Ipv4Addr::LOCALHOST.into(),
-        };
-        if !self.terms.proxy_from.iter().any(|net| net.contains(from)) {
+        let from = arrival.origin.client(&arrival.socket);
+        if !self.terms.takes_header(from) {
             return Ok(arrival);
         }
         loop {
@@ -118,6 +128,12 @@ impl Tunnel<'_> {
                     arrival.origin.claimed = header.command.addresses();
                     let len = header.len;
                     arrival.early.drain(..len);
+                    // The peer's own connections (LOCAL) were admitted with it.
+                    if let Some((source, _)) = arrival.origin.claimed
+                        && let Err(cause) = self.around.admit(self.terms, source.ip())
+                    {
+                        return Err(arrival.turned_away(cause));
+                    }
                     return Ok(arrival);
                 }
                 Ok(Parsed::Partial { needed }) => needed,

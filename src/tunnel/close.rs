@@ -86,6 +86,10 @@ terms! {
         NotTls = "not-tls",
         /// What came first is no header of the PROXY protocol, or a faulty one.
         BadProxyHeader = "bad-proxy-header",
+        /// The access list keeps the client out.
+        Denied = "denied",
+        /// The client's network came in faster than it may.
+        RateLimited = "rate-limited",
         /// No protocol version in common.
         NoVersion = "no-version",
         /// No cipher suite, group or signature in common.

@@ -23,17 +23,22 @@ mod id;
 mod opening;
 mod parting;
 mod plain;
+mod rates;
 pub mod relay;
 mod scratch;
 mod tls;
+mod turns;
 mod unsent;
 
 pub use close::{Cause, CloseReason, Phase, Side};
 pub(crate) use id::Ids;
+pub(crate) use rates::{Counted, Pace, Rates};
 pub(crate) use scratch::Scratch;
+pub(crate) use turns::Turns;
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,7 +47,7 @@ use std::task::{Context, Poll};
 use rustls::ServerConfig;
 
 use crate::backend::Service;
-use crate::config::{Network, Route, Timeouts, Truncation};
+use crate::config::{AccessList, Network, Route, Timeouts, Truncation};
 use crate::later::Later;
 use crate::metrics::Counters;
 use crate::runtime::Socket;
@@ -55,6 +60,10 @@ pub(crate) struct Surroundings {
     pub(crate) counters: Counters,
     pub(crate) scratch: RefCell<Scratch>,
     pub(crate) later: Later,
+    /// How fast networks come in.
+    pub(crate) rates: Rates,
+    /// Whose turn it is to shake hands.
+    pub(crate) turns: Turns,
     /// The order that every tunnel end now.
     pub(crate) cut: Cell<bool>,
     /// The shard is leaving: no tunnel may wait for anything.
@@ -76,6 +85,10 @@ pub(crate) struct Terms {
     pub(crate) ways: Vec<Way>,
     /// Where tunnels lead to for which none fits.
     pub(crate) service: Rc<Service>,
+    /// Who may come in.
+    pub(crate) access: Rc<AccessList>,
+    /// How fast; `None`: as fast as they like.
+    pub(crate) pace: Option<Pace>,
     /// Who has to send a header of the PROXY protocol.
     pub(crate) proxy_from: Vec<Network>,
     pub(crate) timeouts: Timeouts,
@@ -154,6 +167,36 @@ impl Drop for Tunnel<'_> {
 enum Stop {
     Deadline,
     Cut,
+}
+
+impl Terms {
+    /// Whether a connection from there has to begin with a header of the PROXY
+    /// protocol, which then says who the client is. Whoever may open a Unix
+    /// socket, and so has no address, is trusted like this machine itself.
+    pub(crate) fn takes_header(&self, peer: Option<IpAddr>) -> bool {
+        let peer = peer.unwrap_or(Ipv4Addr::LOCALHOST.into());
+        self.proxy_from.iter().any(|net| net.contains(peer))
+    }
+}
+
+impl Surroundings {
+    /// Whether a client may come in, who is counted if so; else why not.
+    pub(crate) fn admit(&self, terms: &Terms, client: IpAddr) -> Result<(), Cause> {
+        if !terms.access.admits(client) {
+            return Err(Cause::Denied);
+        }
+        self.take(terms, client, Counted::Connection)
+    }
+
+    /// Whether a client may have one more of that, which is counted if so.
+    fn take(&self, terms: &Terms, client: IpAddr, counted: Counted) -> Result<(), Cause> {
+        match &terms.pace {
+            Some(pace) if !self.rates.take(pace, client, counted, self.timers.nanos()) => {
+                Err(Cause::RateLimited)
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Tunnel<'_> {

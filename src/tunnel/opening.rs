@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Instant;
 
 use rustls::ServerConfig;
 use rustls::client::UnbufferedClientConnection;
@@ -22,7 +23,8 @@ use super::facts::Facts;
 use super::parting::Parting;
 use super::plain::PlainEnd;
 use super::tls::{HandshakeError, Session, TlsEnd};
-use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel};
+use super::turns::Inside;
+use super::{Cause, CloseReason, Counted, Phase, Side, Stop, Tunnel};
 use crate::backend::{ConnectError, Connected, Service};
 use crate::runtime::Socket;
 use crate::timer::Tick;
@@ -94,10 +96,7 @@ impl Tunnel<'_> {
         let began = self.alarm.now();
         let timeout = self.terms.timeouts.connect;
         let in_all = began.after(timeout.saturating_add(service.patience()));
-        let who = || {
-            let ends = told.origin.ends(&client.link().socket);
-            ends.map(|(source, _)| source.ip())
-        };
+        let who = || told.origin.client(&client.link().socket);
         let connected = match self.connect(service, who, in_all).await {
             Ok(connected) => connected,
             Err(end) => {
@@ -153,6 +152,8 @@ impl Tunnel<'_> {
         due: Tick,
     ) -> Result<TlsEnd<UnbufferedServerConnection>, Box<Parting>> {
         let around = self.around;
+        let (arrival, inside) = self.begin_handshake(arrival, due).await?;
+        let (arrival, taken) = self.take_handshake(arrival)?;
         let mut client = TlsEnd::server(
             Link::new(arrival.socket),
             arrival.early,
@@ -162,10 +163,13 @@ impl Tunnel<'_> {
         .map_err(|error| unmade(Phase::Handshake, &error))?;
         let shaking = around.counters.handshakes_in_progress.hold();
         let shaken = self.shake(&mut client, due).await;
-        drop(shaking);
+        drop((shaking, inside));
         let (cause, detail) = match shaken {
             Ok(session) => {
                 around.counters.handshake(session.negotiated);
+                if session.negotiated.resumed {
+                    self.give_handshake_back(taken);
+                }
                 return Ok(client);
             }
             Err(unshaken) => unshaken,
@@ -178,6 +182,49 @@ impl Tunnel<'_> {
         let farewell = farewell(cause);
         let parting = Parting::new((reason, detail)).client(client.into_link(), farewell);
         Err(Box::new(parting))
+    }
+
+    /// Waits until one more handshake may be in progress.
+    async fn begin_handshake(
+        &self,
+        arrival: Arrival,
+        due: Tick,
+    ) -> Result<(Arrival, Inside<'_>), Box<Parting>> {
+        let turns = &self.around.turns;
+        let mut place = turns.at_the_door();
+        let begun = poll_fn(|cx| match turns.poll_begin(cx, &mut place) {
+            Poll::Ready(inside) => Poll::Ready(Ok(inside)),
+            Poll::Pending => self.poll_stop(cx, due).map(Err),
+        });
+        match begun.await {
+            Ok(inside) => Ok((arrival, inside)),
+            Err(Stop::Deadline) => Err(arrival.refused((Cause::Timeout, None))),
+            Err(Stop::Cut) => Err(arrival.refused((Cause::Drained, None))),
+        }
+    }
+
+    /// Counts a full handshake of the client's network; only afterwards is it
+    /// known whether it was one. The answer is who is to get it back if not.
+    fn take_handshake(&self, arrival: Arrival) -> Result<(Arrival, Option<IpAddr>), Box<Parting>> {
+        let pace = self.terms.pace.as_ref();
+        if !pace.is_some_and(|pace| pace.limits(Counted::Handshake)) {
+            return Ok((arrival, None));
+        }
+        let Some(client) = arrival.origin.client(&arrival.socket) else {
+            return Ok((arrival, None));
+        };
+        match self.around.take(self.terms, client, Counted::Handshake) {
+            Ok(()) => Ok((arrival, Some(client))),
+            Err(cause) => Err(arrival.turned_away(cause)),
+        }
+    }
+
+    fn give_handshake_back(&self, taken: Option<IpAddr>) {
+        if let (Some(pace), Some(client)) = (&self.terms.pace, taken) {
+            let now = self.around.timers.nanos();
+            let rates = &self.around.rates;
+            rates.give_back(pace, client, Counted::Handshake, now);
+        }
     }
 
     async fn shake_with_backend(
@@ -209,9 +256,17 @@ impl Tunnel<'_> {
         end: &mut TlsEnd<C>,
         due: Tick,
     ) -> Result<Session, (Cause, Option<String>)> {
+        let turns = &self.around.turns;
+        let mut place = turns.among_steps();
         let shaken = poll_fn(|cx| {
+            if turns.poll_step(cx, &mut place).is_pending() {
+                return self.poll_stop(cx, due).map(Err);
+            }
+            let began = Instant::now();
             let scratch = &mut *self.around.scratch.borrow_mut();
-            match end.poll_handshake(cx, &mut scratch.wire) {
+            let step = end.poll_handshake(cx, &mut scratch.wire);
+            turns.spend(began.elapsed());
+            match step {
                 Poll::Ready(shaken) => Poll::Ready(Ok(shaken)),
                 Poll::Pending => self.poll_stop(cx, due).map(Err),
             }
@@ -228,7 +283,7 @@ impl Tunnel<'_> {
     async fn connect<'s>(
         &self,
         service: &'s Service,
-        who: impl FnOnce() -> Option<IpAddr>,
+        who: impl Fn() -> Option<IpAddr>,
         due: Tick,
     ) -> Result<Connected<'s>, End> {
         let mut connecting = pin!(service.connect(self.terms.timeouts.connect, who));

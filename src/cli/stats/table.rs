@@ -250,6 +250,10 @@ fn write_troubles(text: &mut String, stats: &Stats) {
         stats.total.accept_pauses,
         "pauses in accepting, for want of descriptors",
     );
+    count(
+        stats.total.limit_pauses,
+        "pauses in accepting, at a limit on tunnels",
+    );
     count(stats.total.panics, "tunnels ended by a fault in adit");
     for trouble in troubles {
         let _ = writeln!(text, "{trouble}");

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::super::error::clip;
 use super::super::position::{Node, SyntaxError};
-use super::super::units::{AlpnName, Backlog, ListenAddress, Name, NetworkText, SniPattern};
+use super::super::units::{AlpnName, Backlog, Count, ListenAddress, Name, NetworkText, SniPattern};
 use super::super::{
     Accept, ClientTls, Listener, Route, ServerTls, Service, SubjectPattern, Timeouts,
 };
@@ -33,6 +33,7 @@ pub(super) struct FileListener {
     proxy_from: Option<Vec<NetworkText>>,
     access: Option<FileAccess>,
     rates: Option<FileRates>,
+    max_connections: Option<Count>,
     accept: Option<Accept>,
     timeouts: Option<FileTimeouts>,
     tcp: Option<FileTcp>,
@@ -128,6 +129,7 @@ pub(super) fn listeners(
         if let Some(rates) = typed.rates {
             listener.rates = rates.meant();
         }
+        listener.max_connections = typed.max_connections.map(Count::get);
         if let Some(accept) = typed.accept {
             listener.accept = accept;
         }

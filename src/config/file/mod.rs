@@ -29,7 +29,7 @@ use super::error::clip;
 use super::position::{Kind, Node, Place, Span, SyntaxError};
 use super::reader::{read, sentence};
 use super::scan::scan;
-use super::units::{AdminSocket, BufferSize, CpuList, ShardCount, WatchInterval};
+use super::units::{AdminSocket, BufferSize, Count, CpuList, ShardCount, WatchInterval};
 use super::{Admin, Config, ConfigError, Log, Shards, Timeouts, Truncation};
 use crate::limits;
 use listener::{FileListener, listeners};
@@ -119,6 +119,8 @@ struct FileConfig {
     cpus: Option<CpuList>,
     buffer_size: Option<BufferSize>,
     timeouts: Option<FileTimeouts>,
+    max_connections: Option<Count>,
+    max_handshakes: Option<Count>,
     truncation: Option<Truncation>,
     log: Option<FileLog>,
     admin: Option<AdminSocket>,
@@ -161,6 +163,10 @@ impl FileConfig {
                 .buffer_size
                 .map_or(limits::BUFFER_SIZE_DEFAULT, |size| size.0),
             timeouts,
+            max_connections: self.max_connections.map(Count::get),
+            max_handshakes: self
+                .max_handshakes
+                .map_or(limits::HANDSHAKES_PER_SHARD, Count::get),
             truncation: self.truncation.unwrap_or_default(),
             log: match self.log {
                 Some(log) => log.meant(root, base)?,

@@ -1,7 +1,7 @@
 //! The scalars of services, routes and access.
 
 use std::net::IpAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use serde::Deserialize;
 
@@ -46,6 +46,15 @@ scalar! {
     Count(NonZeroU32) = |scalar| {
         let count = number(&scalar, 1, u32::MAX)?;
         NonZeroU32::new(count).ok_or_else(|| "write a number from 1".into())
+    }
+}
+
+impl Count {
+    /// The number, as many of something as there may be in memory.
+    pub(in super::super) fn get(self) -> NonZeroUsize {
+        // A usize has 64 bits on every machine that io_uring runs on, and more
+        // than there can be of anything on one with 32.
+        NonZeroUsize::try_from(self.0).unwrap_or(NonZeroUsize::MAX)
     }
 }
 

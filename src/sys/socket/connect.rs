@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
+use libc::c_int;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// One place that can be connected to, all names resolved.
@@ -26,6 +27,103 @@ impl fmt::Display for Peer {
     }
 }
 
+/// How a connection is to be made, beside where to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outgoing {
+    /// The address that it comes from. `None`: as the kernel likes.
+    pub source: Option<IpAddr>,
+    /// The source need not be one of this machine's (`IP_TRANSPARENT`, ip(7)).
+    pub transparent: bool,
+    /// The first bytes may go with the SYN (`TCP_FASTOPEN_CONNECT`, tcp(7)).
+    pub fast_open: bool,
+    /// The congestion control by its name (`TCP_CONGESTION`, tcp(7)).
+    pub congestion: Option<String>,
+}
+
+impl Outgoing {
+    /// Sets what has to be set before the socket is connected to that address.
+    /// A source is bound without a port, which the kernel then chooses at
+    /// connecting: so the port need only differ among connections to the same
+    /// peer, and not among all of that source.
+    fn prepare(&self, socket: &Socket, peer: SocketAddr) -> io::Result<()> {
+        if let Some(name) = &self.congestion {
+            socket.set_tcp_congestion(name.as_bytes())?;
+        }
+        if self.fast_open {
+            // Without it the connection is as good.
+            let _ = set_int(socket, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT, 1);
+        }
+        let Some(source) = self.source else {
+            return Ok(());
+        };
+        let source = match (source.to_canonical(), peer.ip()) {
+            (IpAddr::V4(source), IpAddr::V6(_)) => IpAddr::V6(source.to_ipv6_mapped()),
+            (source, _) => source,
+        };
+        if source.is_ipv4() != peer.is_ipv4() {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("the source {source} is not of the same family"),
+            ));
+        }
+        if self.transparent {
+            allow_any_source(socket, source)?;
+        }
+        set_int(socket, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, 1)?;
+        socket.bind(&SocketAddr::new(source, 0).into())
+    }
+}
+
+/// Whether this process may connect from addresses that are not this machine's.
+///
+/// # Errors
+///
+/// What the kernel says: EPERM without CAP_NET_ADMIN or CAP_NET_RAW.
+pub fn may_be_transparent() -> io::Result<()> {
+    let any = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    allow_any_source(&socket, any)
+}
+
+/// Whether this process may use that congestion control.
+///
+/// # Errors
+///
+/// What the kernel says: ENOENT for one that it does not have or that this user
+/// may not use.
+pub fn has_congestion(name: &str) -> io::Result<()> {
+    Socket::new(Domain::IPV4, Type::STREAM, None)?.set_tcp_congestion(name.as_bytes())
+}
+
+fn allow_any_source(socket: &Socket, source: IpAddr) -> io::Result<()> {
+    match source {
+        IpAddr::V4(_) => set_int(socket, libc::IPPROTO_IP, libc::IP_TRANSPARENT, 1),
+        IpAddr::V6(_) => set_int(socket, libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT, 1),
+    }
+}
+
+pub(super) fn set_int(
+    socket: &impl AsRawFd,
+    level: c_int,
+    name: c_int,
+    value: c_int,
+) -> io::Result<()> {
+    // SAFETY: the kernel reads one int, whose length is given.
+    let outcome = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            size_of::<c_int>() as libc::socklen_t,
+        )
+    };
+    if outcome < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Begins to connect a new socket, which is non-blocking and close-on-exec.
 ///
 /// `true`: it is connected already. `false`: it will be writable once the
@@ -37,11 +135,24 @@ impl fmt::Display for Peer {
 /// [`WouldBlock`](io::ErrorKind::WouldBlock): nothing tells when there is room,
 /// so try again a little later.
 pub fn connect_nonblocking(peer: &Peer) -> io::Result<(OwnedFd, bool)> {
+    connect_as(peer, &Outgoing::default())
+}
+
+/// As [`connect_nonblocking`], in that way. A Unix socket knows none.
+///
+/// # Errors
+///
+/// Those of [`connect_nonblocking`], and what `outgoing` asks for and the kernel
+/// refuses.
+pub fn connect_as(peer: &Peer, outgoing: &Outgoing) -> io::Result<(OwnedFd, bool)> {
     let (domain, address) = match peer {
         Peer::Tcp(address) => (Domain::for_address(*address), SockAddr::from(*address)),
         Peer::Unix(path) => (Domain::UNIX, SockAddr::unix(path)?),
     };
     let socket = Socket::new(domain, Type::STREAM.nonblocking(), None)?;
+    if let Peer::Tcp(address) = peer {
+        outgoing.prepare(&socket, *address)?;
+    }
     let connected = match socket.connect(&address) {
         Ok(()) => true,
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => false,
@@ -55,7 +166,7 @@ mod tests {
     use super::*;
     use crate::sys::socket::{peer_address, take_error};
     use std::net::TcpListener;
-    use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+    use std::os::fd::{AsFd, BorrowedFd};
 
     #[test]
     fn a_tcp_peer_is_connected() {
@@ -110,6 +221,32 @@ mod tests {
         };
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         assert!(!open.is_empty());
+    }
+
+    #[test]
+    fn a_source_is_what_the_peer_sees_and_leaves_the_port_open() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = Peer::Tcp(listener.local_addr().unwrap());
+        let outgoing = Outgoing {
+            source: Some([127, 0, 0, 77].into()),
+            congestion: Some("reno".into()),
+            fast_open: true,
+            ..Outgoing::default()
+        };
+        let (fd, _) = connect_as(&peer, &outgoing).unwrap();
+        // With fast open the kernel connects when the first byte is sent.
+        crate::sys::socket::send(fd.as_fd(), b"x").unwrap();
+        let (_, from) = listener.accept().unwrap();
+        assert_eq!(from.ip(), IpAddr::from([127, 0, 0, 77]));
+        let named = socket2::SockRef::from(&fd).tcp_congestion().unwrap();
+        assert!(named.starts_with(b"reno"), "{named:?}");
+        let other = Outgoing {
+            source: Some("2001:db8::1".parse().unwrap()),
+            ..Outgoing::default()
+        };
+        let error = connect_as(&peer, &other).unwrap_err();
+        assert!(error.to_string().contains("2001:db8::1"), "{error}");
+        assert!(has_congestion("no-such").is_err());
     }
 
     fn wait_writable(fd: BorrowedFd<'_>) {

@@ -15,10 +15,12 @@ mod transfer;
 
 pub use bind::{Bound, bind_all, bind_group};
 pub use bind_error::BindError;
-pub use connect::{Peer, connect_nonblocking};
+pub use connect::{
+    Outgoing, Peer, connect_as, connect_nonblocking, has_congestion, may_be_transparent,
+};
 pub use options::{
-    local_address, peer_address, set_backlog, set_keepalive, set_linger_reset, set_nodelay,
-    shutdown_write, take_error, unsent_bytes,
+    ask_tcp, local_address, peer_address, set_backlog, set_keepalive, set_linger_reset,
+    set_nodelay, shutdown_write, take_error, unsent_bytes,
 };
 pub use socket_file::SocketFile;
-pub use transfer::{accept, recv, send, send_more};
+pub use transfer::{accept, accept_from, recv, send, send_more};

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
+use super::connect::set_int;
+use crate::config::TcpOptions;
+
 /// Lets a socket that listens already hold so many connections (listen(2)).
 pub fn set_backlog(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
     SockRef::from(&fd).listen(i32::try_from(backlog).unwrap_or(i32::MAX))
@@ -16,6 +19,25 @@ pub fn set_backlog(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
 /// Sends small segments at once (TCP_NODELAY, tcp(7)). Fails on Unix sockets.
 pub fn set_nodelay(fd: BorrowedFd<'_>) -> io::Result<()> {
     SockRef::from(&fd).set_tcp_nodelay(true)
+}
+
+/// Asks for what an operator wants of a listener's TCP: data in the SYN of its
+/// clients, as many of whom may be waiting as `queue` says (TCP_FASTOPEN), and a
+/// congestion control, which accepted connections inherit (TCP_CONGESTION, both
+/// tcp(7)).
+///
+/// # Errors
+///
+/// ENOENT for a congestion control that there is not.
+pub fn ask_tcp(fd: BorrowedFd<'_>, tcp: &TcpOptions, queue: u32) -> io::Result<()> {
+    if tcp.fast_open {
+        let queue = c_int::try_from(queue).unwrap_or(c_int::MAX);
+        set_int(&fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, queue)?;
+    }
+    match &tcp.congestion {
+        Some(name) => SockRef::from(&fd).set_tcp_congestion(name.as_bytes()),
+        None => Ok(()),
+    }
 }
 
 /// Makes the kernel probe a silent TCP peer: first after `idle`, then every
