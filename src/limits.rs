@@ -166,6 +166,9 @@ pub const HANDSHAKES_PER_SHARD: NonZeroUsize = NonZeroUsize::new(65_536).unwrap(
 /// find what the other tunnels have to carry. The step that reaches it is ended.
 pub const HANDSHAKE_TURN: Duration = Duration::from_micros(100);
 
+/// How long an address of a name that failed is tried after the name's others.
+pub const ADDRESS_PAUSE: Duration = Duration::from_secs(30);
+
 /// File descriptors that tunnels leave to the rest of the process, so that the
 /// admin endpoint answers when there is no room for more tunnels.
 pub const DESCRIPTORS_SPARE: u64 = 32;

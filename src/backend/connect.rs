@@ -48,7 +48,7 @@ impl Budget {
     }
 
     /// One share of what is left, if that is to do for `shares`.
-    fn share(&self, shares: usize) -> Duration {
+    pub(super) fn share(&self, shares: usize) -> Duration {
         let now = Instant::now();
         let due = self.due.get().unwrap_or(now + self.timeout);
         self.due.set(Some(due));
@@ -73,14 +73,20 @@ pub(super) async fn connect(
     others: impl Fn() -> usize,
 ) -> Result<Socket, ConnectError> {
     let peers = addresses.peers().await.map_err(ConnectError::Unresolved)?;
-    let first = addresses.first_of(peers.len());
     let mut error = ConnectError::Unresolved("the backend has no addresses".into());
-    for at in 0..peers.len() {
-        let peer = &peers[(first + at) % peers.len()];
+    for (at, index) in addresses.order(&peers).into_iter().enumerate() {
+        let peer = &peers[index];
         let share = || budget.share(peers.len() - at + others());
         match connect_to(peer, outgoing, share).await {
-            Ok(socket) => return Ok(socket),
-            Err(failed) => error = failed,
+            Ok(socket) => {
+                addresses.answered(peer);
+                return Ok(socket);
+            }
+            Err(failed @ ConnectError::Resources(_)) => return Err(failed),
+            Err(failed) => {
+                addresses.failed(peer);
+                error = failed;
+            }
         }
     }
     Err(error)

@@ -23,7 +23,7 @@ mod waiting;
 pub(crate) use chance::Chance;
 pub(crate) use connect::ConnectError;
 pub(crate) use resolver::Resolver;
-pub(crate) use seek::Connected;
+pub(crate) use seek::{Connected, Lease, Seek};
 pub(crate) use upstream::Upstream;
 
 use std::cell::Cell;

@@ -39,6 +39,8 @@ pub(super) struct Named {
     interval: Cell<Duration>,
     /// The address that the next tunnel begins with.
     next: Cell<usize>,
+    /// Addresses that failed, and until when each is tried after the others.
+    avoided: RefCell<Vec<(Peer, Instant)>>,
     resolver: Resolver,
     queues: Queues,
     state: RefCell<State>,
@@ -77,6 +79,7 @@ impl Addresses {
                 port: *port,
                 interval: Cell::new(interval.unwrap_or(limits::RESOLVE_TTL)),
                 next: Cell::new(0),
+                avoided: RefCell::default(),
                 resolver,
                 queues,
                 state: RefCell::default(),
@@ -108,16 +111,42 @@ impl Addresses {
         }
     }
 
-    /// Which of `count` addresses the next tunnel begins with: one after the
-    /// other, so that each is a place of the backend.
-    pub(super) fn first_of(&self, count: usize) -> usize {
-        match self {
-            Self::Fixed(_) => 0,
-            Self::Named(named) => {
-                let next = named.next.get();
-                named.next.set(next.wrapping_add(1));
-                next % count.max(1)
-            }
+    /// In which order a tunnel tries the addresses. Each tunnel begins with
+    /// another one, so that each address is a place of the backend; those that
+    /// failed of late come last, so that one that swallows packets does not
+    /// keep every other tunnel waiting.
+    pub(super) fn order(&self, peers: &[Peer]) -> Vec<usize> {
+        let Self::Named(named) = self else {
+            return (0..peers.len()).collect();
+        };
+        let next = named.next.get();
+        named.next.set(next.wrapping_add(1));
+        let count = peers.len();
+        let rotated = (0..count).map(|at| (next % count + at) % count);
+        let mut order: Vec<usize> = rotated.collect();
+        let mut avoided = named.avoided.borrow_mut();
+        if !avoided.is_empty() {
+            let now = Instant::now();
+            avoided.retain(|(_, until)| now < *until);
+            order.sort_by_key(|index| avoided.iter().any(|(peer, _)| *peer == peers[*index]));
+        }
+        order
+    }
+
+    /// A connect to that address has failed.
+    pub(super) fn failed(&self, peer: &Peer) {
+        if let Self::Named(named) = self {
+            self.answered(peer);
+            let until = Instant::now() + limits::ADDRESS_PAUSE;
+            named.avoided.borrow_mut().push((peer.clone(), until));
+        }
+    }
+
+    /// A connect to that address has not failed.
+    pub(super) fn answered(&self, peer: &Peer) {
+        if let Self::Named(named) = self {
+            let mut avoided = named.avoided.borrow_mut();
+            avoided.retain(|(other, _)| other != peer);
         }
     }
 
@@ -242,8 +271,16 @@ mod tests {
             let addresses = Addresses::new(&address, interval, resolver, queues);
             assert_eq!(*addresses.peers().await.unwrap(), *peers(&[1, 2]));
             // Each of the two is begun with in turn.
-            let firsts = [(); 4].map(|()| addresses.first_of(2));
-            assert_eq!(firsts, [0, 1, 0, 1]);
+            let both = peers(&[1, 2]);
+            let orders = [(); 4].map(|()| addresses.order(&both));
+            assert_eq!(orders, [[0, 1], [1, 0], [0, 1], [1, 0]]);
+            // One that has failed comes last, until it answers.
+            addresses.failed(&both[0]);
+            let orders = [(); 2].map(|()| addresses.order(&both));
+            assert_eq!(orders, [[1, 0], [1, 0]]);
+            addresses.answered(&both[0]);
+            let orders = [(); 2].map(|()| addresses.order(&both));
+            assert_eq!(orders, [[0, 1], [1, 0]]);
             runtime::sleep(Duration::from_millis(30)).await;
             addresses.refresh(Instant::now());
             // That fails.

@@ -24,8 +24,9 @@ pub(crate) struct Connected<'a> {
     pub(crate) socket: Socket,
     /// The tunnel as its backend counts it.
     pub(crate) lease: Lease<'a>,
-    /// For how long the tunnel waited for something else than a connect.
-    pub(crate) waited: Duration,
+    /// How long its TLS handshake may take, if there is one, so that there is
+    /// time left for other backends.
+    pub(crate) share: Duration,
 }
 
 /// A tunnel to a backend, counted as long as this lives.
@@ -35,11 +36,31 @@ pub(crate) struct Lease<'a> {
     index: usize,
 }
 
+/// A tunnel's search for a backend.
+#[derive(Debug)]
+pub(crate) struct Seek<'a> {
+    service: &'a Service,
+    outgoing: Cow<'a, Outgoing>,
+    /// The client, as a balancer knows it again.
+    key: Option<u64>,
+    budget: Budget,
+    /// For how long the client has been held.
+    held: Duration,
+    tried: Tried,
+    last: Option<ConnectError>,
+}
+
 impl Lease<'_> {
-    /// Goes on counting until [`Service::give_back`] is told the number that
-    /// this gives: the backend's.
+    /// The backend's number.
+    pub(crate) fn backend(&self) -> usize {
+        self.index
+    }
+
+    /// The backend serves the tunnel, which goes on being counted until
+    /// [`Service::give_back`] is told the number that this gives: the backend's.
     pub(crate) fn keep(self) -> usize {
         let index = self.index;
+        self.service.succeeded(&self.service.places[index]);
         std::mem::forget(self);
         index
     }
@@ -52,21 +73,12 @@ impl Drop for Lease<'_> {
 }
 
 impl Service {
-    /// Connects to a backend: the one that its balance chooses, or, if that
-    /// fails, another one, none of them twice, until there is none left.
-    ///
-    /// The connects share `timeout` between them; to hold it is the caller's
-    /// affair. Time in the queue and time for which the client is held come on
-    /// top of it. `client` is asked only if the choice depends on it, or if
-    /// the connection is to come from the client's own address.
-    ///
-    /// Where all have failed and clients are to be held, all are tried anew,
-    /// every [`limits::HOLD_RETRY`] or when one comes up.
-    pub(crate) async fn connect(
-        &self,
-        timeout: Duration,
-        client: impl Fn() -> Option<IpAddr>,
-    ) -> Result<Connected<'_>, ConnectError> {
+    /// Begins to look for a backend. The connects share `timeout` between them;
+    /// to hold it is the caller's affair. Time in the queue and time for which
+    /// the client is held come on top of it. `client` is asked only if the
+    /// choice depends on it, or if the connection is to come from the client's
+    /// own address.
+    pub(crate) fn seek(&self, timeout: Duration, client: impl Fn() -> Option<IpAddr>) -> Seek<'_> {
         let key = if self.balancer.wants_key() {
             client().map(|ip| match ip.to_canonical() {
                 IpAddr::V4(ip) => hash(&ip.octets()),
@@ -75,85 +87,114 @@ impl Service {
         } else {
             None
         };
-        let outgoing = self.outgoing(&client);
-        let budget = Budget::new(timeout);
-        let mut waited = Duration::ZERO;
-        let mut held = Duration::ZERO;
-        let mut tried = Tried::default();
-        let mut last = None;
+        let outgoing = if self.outgoing.transparent {
+            Cow::Owned(Outgoing {
+                source: client(),
+                ..self.outgoing.clone()
+            })
+        } else {
+            Cow::Borrowed(&self.outgoing)
+        };
+        Seek {
+            service: self,
+            outgoing,
+            key,
+            budget: Budget::new(timeout),
+            held: Duration::ZERO,
+            tried: Tried::default(),
+            last: None,
+        }
+    }
+}
+
+impl<'a> Seek<'a> {
+    /// Connects to a backend: the one that the balance chooses, or, if that
+    /// fails, another one, none of them twice, until there is none left.
+    ///
+    /// Where all have failed and clients are to be held, all are tried anew,
+    /// every [`limits::HOLD_RETRY`] or when one comes up.
+    pub(crate) async fn connect(&mut self) -> Result<Connected<'a>, ConnectError> {
+        let service = self.service;
         loop {
-            let choice = match self.choose(&tried, key) {
+            let choice = match service.choose(&self.tried, self.key) {
                 // Those who wait already come first.
-                Choice::Take(_) if self.limited && self.waits.queue.is_held_up() => Choice::Full,
+                Choice::Take(_) if service.limited && service.waits.queue.is_held_up() => {
+                    Choice::Full
+                }
                 choice => choice,
             };
             let lease = match choice {
-                Choice::Take(index) => self.lease(index),
+                Choice::Take(index) => service.lease(index),
                 Choice::Full => {
                     let began = Instant::now();
-                    let lease = self.queue(&tried, key).await;
-                    let took = began.elapsed();
-                    waited += took;
-                    budget.extend(took);
+                    let lease = service.queue(&self.tried, self.key).await;
+                    self.budget.extend(began.elapsed());
                     match lease {
                         Ok(Some(lease)) => lease,
                         Ok(None) => continue,
-                        Err(full) => return Err(last.unwrap_or(full)),
+                        Err(full) => return Err(self.last.take().unwrap_or(full)),
                     }
                 }
                 Choice::Exhausted | Choice::Down => {
-                    let left = self.hold.saturating_sub(held);
+                    let left = service.hold.saturating_sub(self.held);
                     if left.is_zero() {
-                        return Err(last.unwrap_or(ConnectError::Down));
+                        return Err(self.last.take().unwrap_or(ConnectError::Down));
                     }
                     let began = Instant::now();
-                    self.hold(left, choice).await;
+                    service.hold(left, choice).await;
                     let took = began.elapsed();
-                    (waited, held) = (waited + took, held + took);
-                    budget.extend(took);
-                    tried = Tried::default();
+                    self.held += took;
+                    self.budget.extend(took);
+                    self.tried = Tried::default();
                     continue;
                 }
             };
             let index = lease.index;
-            if !tried.is_empty() {
-                let retries = &self.waits.retries;
+            if !self.tried.is_empty() {
+                let retries = &service.waits.retries;
                 retries.set(retries.get() + 1);
             }
-            let others = || self.left(&tried, index);
-            match connect::connect(&self.places[index].addresses, &budget, &outgoing, others).await
-            {
+            let others = || service.left(&self.tried, index);
+            let addresses = &service.places[index].addresses;
+            match connect::connect(addresses, &self.budget, &self.outgoing, others).await {
                 Ok(socket) => {
-                    self.succeeded(&self.places[index]);
+                    let share = match service.tls {
+                        Some(_) => self.budget.share(1 + others()),
+                        None => Duration::ZERO,
+                    };
                     return Ok(Connected {
                         socket,
                         lease,
-                        waited,
+                        share,
                     });
                 }
                 // It is not the backend's fault, and no other will do better.
                 Err(error @ ConnectError::Resources(_)) => return Err(error),
                 Err(error) => {
-                    drop(lease);
-                    self.failed(index);
-                    tried.add(index);
-                    last = Some(error);
+                    self.fail(lease);
+                    self.last = Some(error);
                 }
             }
         }
     }
 
-    /// How connections for that client are made.
-    fn outgoing(&self, client: impl Fn() -> Option<IpAddr>) -> Cow<'_, Outgoing> {
-        if !self.outgoing.transparent {
-            return Cow::Borrowed(&self.outgoing);
-        }
-        Cow::Owned(Outgoing {
-            source: client(),
-            ..self.outgoing.clone()
-        })
+    /// The backend took the connection, and then would not serve. Whether there
+    /// is another one to try.
+    pub(crate) fn give_up(&mut self, lease: Lease<'_>) -> bool {
+        self.fail(lease);
+        let choice = self.service.choose(&self.tried, self.key);
+        matches!(choice, Choice::Take(_) | Choice::Full)
     }
 
+    fn fail(&mut self, lease: Lease<'_>) {
+        let index = lease.index;
+        drop(lease);
+        self.service.failed(index);
+        self.tried.add(index);
+    }
+}
+
+impl Service {
     fn lease(&self, index: usize) -> Lease<'_> {
         self.places[index].load.begin();
         Lease {

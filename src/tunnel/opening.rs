@@ -25,7 +25,7 @@ use super::plain::PlainEnd;
 use super::tls::{HandshakeError, Session, TlsEnd};
 use super::turns::Inside;
 use super::{Cause, CloseReason, Counted, Phase, Side, Stop, Tunnel};
-use crate::backend::{ConnectError, Connected, Service};
+use crate::backend::{ConnectError, Connected, Lease, Seek};
 use crate::runtime::Socket;
 use crate::timer::Tick;
 
@@ -97,52 +97,65 @@ impl Tunnel<'_> {
         let timeout = self.terms.timeouts.connect;
         let in_all = began.after(timeout.saturating_add(service.patience()));
         let who = || told.origin.client(&client.link().socket);
-        let connected = match self.connect(service, who, in_all).await {
-            Ok(connected) => connected,
-            Err(end) => {
-                client.into_link().socket.reset();
-                return Err(Box::new(Parting::new(end)));
+        let mut seek = service.seek(timeout, who);
+        loop {
+            let connected = match self.connect(&mut seek, in_all).await {
+                Ok(connected) => connected,
+                Err(end) => {
+                    client.into_link().socket.reset();
+                    return Err(Box::new(Parting::new(end)));
+                }
+            };
+            let Connected {
+                socket,
+                lease,
+                share,
+            } = connected;
+            let mut link = Link::new(socket);
+            if let Some(wanted) = service.proxy_protocol() {
+                let ends = told.origin.ends(&client.link().socket);
+                let id = self.around.ids.next();
+                let header = announce::header(wanted, ends, &told.hello.facts(&client), &id);
+                link.unsent.keep(&header);
             }
-        };
-        let Connected {
-            socket,
-            lease,
-            waited,
-        } = connected;
-        let backend = lease.keep();
+            let Some(upstream) = service.tls() else {
+                self.keep(lease);
+                let carrying = Carrying::new(self, client, PlainEnd::new(link));
+                return Ok(Box::new(carrying.after(early)));
+            };
+            let truncation = self.terms.truncation;
+            let name = upstream.name(lease.backend());
+            let end = match TlsEnd::client(link, upstream.config(), name, truncation) {
+                Ok(end) => end,
+                Err(error) => {
+                    client.into_link().socket.reset();
+                    return Err(unmade(Phase::Connect, &error));
+                }
+            };
+            let due = self.alarm.now().after(share);
+            match self.shake_with_backend(end, due).await {
+                Ok(backend) => {
+                    self.keep(lease);
+                    let carrying = Carrying::new(self, client, backend);
+                    return Ok(Box::new(carrying.after(early)));
+                }
+                // The client has seen nothing of it.
+                Err(parting) if parting.side() == Side::Backend && seek.give_up(lease) => {
+                    log::debug!("{parting}; another backend is tried");
+                    parting.close();
+                }
+                Err(parting) => {
+                    client.into_link().socket.reset();
+                    return Err(parting);
+                }
+            }
+        }
+    }
+
+    /// The tunnel has its backend, and is counted as one of its from now on.
+    fn keep(&self, lease: Lease<'_>) {
         // There are no more than limits::BACKENDS_MAX.
-        self.backend.set(Some(backend as u32));
-        let due = began.after(timeout.saturating_add(waited));
-        let mut link = Link::new(socket);
-        if let Some(wanted) = service.proxy_protocol() {
-            let ends = told.origin.ends(&client.link().socket);
-            let id = self.around.ids.next();
-            let header = announce::header(wanted, ends, &told.hello.facts(&client), &id);
-            link.unsent.keep(&header);
-        }
-        let Some(upstream) = service.tls() else {
-            let carrying = Carrying::new(self, client, PlainEnd::new(link));
-            return Ok(Box::new(carrying.after(early)));
-        };
-        let truncation = self.terms.truncation;
-        let name = upstream.name(backend);
-        let end = match TlsEnd::client(link, upstream.config(), name, truncation) {
-            Ok(end) => end,
-            Err(error) => {
-                client.into_link().socket.reset();
-                return Err(unmade(Phase::Connect, &error));
-            }
-        };
-        match self.shake_with_backend(end, due).await {
-            Ok(backend) => {
-                let carrying = Carrying::new(self, client, backend);
-                Ok(Box::new(carrying.after(early)))
-            }
-            Err(parting) => {
-                client.into_link().socket.reset();
-                Err(parting)
-            }
-        }
+        self.backend.set(Some(lease.keep() as u32));
     }
 
     async fn shake_with_client(
@@ -280,13 +293,8 @@ impl Tunnel<'_> {
         }
     }
 
-    async fn connect<'s>(
-        &self,
-        service: &'s Service,
-        who: impl Fn() -> Option<IpAddr>,
-        due: Tick,
-    ) -> Result<Connected<'s>, End> {
-        let mut connecting = pin!(service.connect(self.terms.timeouts.connect, who));
+    async fn connect<'s>(&self, seek: &mut Seek<'s>, due: Tick) -> Result<Connected<'s>, End> {
+        let mut connecting = pin!(seek.connect());
         let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
             Poll::Ready(connected) => Poll::Ready(Ok(connected)),
             Poll::Pending => self.poll_stop(cx, due).map(Err),

@@ -1,11 +1,12 @@
 //! The last phase: both peers are told, and the tunnel has its close reason.
 
+use std::fmt;
 use std::future::poll_fn;
 use std::task::Poll;
 
 use super::closing::{self, Farewell};
 use super::end::Link;
-use super::{CloseReason, Summary, Tunnel};
+use super::{CloseReason, Side, Summary, Tunnel};
 use crate::limits;
 
 /// A tunnel that is over, and what its peers are still to be told. A peer that
@@ -47,6 +48,11 @@ impl Parting {
         self
     }
 
+    /// Whose doing the end was.
+    pub(super) fn side(&self) -> Side {
+        self.summary.reason.side
+    }
+
     /// Whether there is anything to wait for before the connections are closed.
     pub(super) fn takes_time(&self) -> bool {
         [&self.client, &self.backend]
@@ -61,6 +67,16 @@ impl Parting {
             closing::close(link, farewell);
         }
         self.summary
+    }
+}
+
+impl fmt::Display for Parting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.summary.reason)?;
+        match &self.summary.detail {
+            Some(detail) => write!(f, ": {detail}"),
+            None => Ok(()),
+        }
     }
 }
 

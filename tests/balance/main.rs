@@ -1,5 +1,5 @@
 //! How tunnels come to backends, with real sockets: balancing, limits and
-//! queues, retries and ejection, health checks, and clients that are held. One
+//! queues, retries and ejection, TLS handshakes that fail, health checks, and clients that are held. One
 //! module per matter.
 
 #[path = "../support/mod.rs"]
@@ -7,6 +7,7 @@ mod support;
 
 mod chaos;
 mod fleet;
+mod handshake;
 mod health;
 mod hold;
 mod queue;

@@ -1,0 +1,81 @@
+//! Backends that take the connection, and then fail in the TLS handshake.
+
+use std::io::{Read as _, Write as _};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use adit::Config;
+use adit::config::{Backend, Balance, ClientTls};
+
+use crate::fleet::{config, service};
+use crate::support::backend;
+use crate::support::certificate::Certificate;
+use crate::support::place::{self, Place, accepting, at, tls_backend, trusting};
+
+fn in_order(backends: &[SocketAddr], tls: ClientTls) -> Config {
+    let mut config = config(&[]);
+    let service = &mut config.services[0];
+    service.balance = Balance::First;
+    service.tls = Some(tls);
+    service.backends = backends.iter().map(|a| Backend::new(at(*a))).collect();
+    config
+}
+
+/// One that hangs up, one of another authority, one that speaks no TLS, one
+/// that says nothing: the client has seen nothing of them.
+#[test]
+fn another_one_is_tried() {
+    let (folder, others_folder) = (
+        tempfile::tempdir().expect("a folder"),
+        tempfile::tempdir().expect("a folder"),
+    );
+    let certificate = Certificate::make(folder.path());
+    let others = Certificate::make(others_folder.path());
+    let hanging_up = backend::Backend::start(drop);
+    let strange = tls_backend(accepting(&others, rustls::ALL_VERSIONS), place::echo);
+    let plain = backend::Backend::start(|mut stream| {
+        let _ = stream.write_all(b"220 ready\r\n");
+        let _ = stream.read(&mut [0; 1024]);
+    });
+    let silent = backend::Backend::start(
+        |mut stream| {
+            while matches!(stream.read(&mut [0; 1024]), Ok(1..)) {}
+        },
+    );
+    let good = tls_backend(accepting(&certificate, rustls::ALL_VERSIONS), place::echo);
+    let addresses = [
+        hanging_up.address(),
+        strange.address(),
+        plain.address(),
+        silent.address(),
+        good.address(),
+    ];
+    let mut config = in_order(&addresses, trusting(&certificate));
+    config.timeouts.connect = Duration::from_secs(2);
+    let place = Place::start(config);
+    let began = Instant::now();
+    place.echo(b"hello");
+    // The silent one has its share of the time, and no more than that.
+    assert!(began.elapsed() >= Duration::from_millis(500));
+    let stats = service(&place);
+    let counts = |of: fn(&adit::metrics::BackendStats) -> u64| -> Vec<u64> {
+        stats.backends.iter().map(of).collect()
+    };
+    assert_eq!(counts(|b| b.connect_failures), [1, 1, 1, 1, 0]);
+    assert_eq!(counts(|b| b.tunnels_total), [0, 0, 0, 0, 1]);
+    assert_eq!(stats.retries, 4);
+}
+
+/// With none left, the last one's fault is the reason.
+#[test]
+fn the_last_fault_is_the_reason() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let certificate = Certificate::make(folder.path());
+    let hanging_up = backend::Backend::start(drop);
+    let backends = [hanging_up.address(), hanging_up.address()];
+    let place = Place::start(in_order(&backends, trusting(&certificate)));
+    let mut client = place.connect();
+    assert!(!matches!(client.read(&mut [0]), Ok(1..)));
+    assert_eq!(place.reason(), "connect/backend/eof");
+    assert_eq!(service(&place).retries, 1);
+}
