@@ -330,13 +330,20 @@ fn the_examples_say_what_they_mean() {
 
     let both = example("re-encrypt.ron");
     assert!(both.listeners[0].tls.is_some() && both.services[0].tls.is_some());
-    // No file of this directory goes untested.
+
+    let services = example("many-services.ron");
+    assert_eq!(services.listeners[0].routes.len(), 2);
+    assert!(services.listeners[1].passthrough);
+    assert_eq!(services.services[0].backends.len(), 3);
+    // No example of this directory goes untested.
     let mut files: Vec<_> = std::fs::read_dir("configs")
         .expect("a directory")
-        .map(|entry| entry.expect("an entry").file_name())
+        .filter_map(|entry| entry.expect("an entry").file_name().into_string().ok())
+        .filter(|name| name.ends_with(".ron"))
         .collect();
     files.sort();
-    let known = "adit.ron client.ron many-names.ron minimal.ron mutual-tls.ron re-encrypt.ron";
+    let known = "adit.ron client.ron many-names.ron many-services.ron minimal.ron \
+                 mutual-tls.ron re-encrypt.ron";
     assert_eq!(files, known.split(' ').collect::<Vec<_>>());
 }
 
