@@ -223,6 +223,38 @@ fn check_names_a_certificate_that_is_not_there() {
     }
 }
 
+/// What only a route leads to is looked at as well, and so is what would not go
+/// round among the shards.
+#[test]
+fn check_looks_at_every_service() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("adit.ron");
+    let check = |services: &str| {
+        let listener = "address: \"*:1\", tls: Passthrough, service: \"a\", \
+                        routes: [(sni: [\"b.example\"], service: \"b\")]";
+        let text = format!("(listeners: [({listener})], shards: 3, services: {{{services}}})");
+        std::fs::write(&file, text).expect("written");
+        adit(&["check", "-c", file.to_str().expect("a path")])
+    };
+    let plain = "\"a\": (backends: [\"h:1\"])";
+    for (b, parts) in [
+        (
+            "(backends: [\"h:2\"], tls: (ca: \"/nonexistent/ca.pem\"))",
+            &["name b.example to b", "unopened", "/nonexistent/ca.pem"][..],
+        ),
+        (
+            "(backends: [(address: \"h:2\", max_connections: 2)])",
+            &["b: h:2: max_connections is 2", "3 shards"],
+        ),
+    ] {
+        let run = check(&format!("{plain}, \"b\": {b}"));
+        assert_eq!(run.code, Some(2), "{}", run.err);
+        for part in parts {
+            assert!(run.out.contains(part), "{part} not in:\n{}", run.out);
+        }
+    }
+}
+
 #[test]
 fn help_and_version_end_well() {
     let help = adit(&["--help"]);

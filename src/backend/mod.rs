@@ -30,7 +30,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use crate::config::{self, Address, CheckKind, Source};
+use crate::config::{self, Address, Source};
 use crate::metrics::ServiceStats;
 use crate::runtime::Queues;
 use crate::sys::socket::Outgoing;
@@ -90,11 +90,7 @@ impl Service {
     /// What `max_connections` and the queue's length allow is divided among the
     /// shards, as evenly as can be: each shard sees to its own part, and the
     /// bounds hold without one shard asking another.
-    ///
-    /// # Errors
-    ///
-    /// A sentence about what the configuration asks for that cannot be.
-    pub(crate) fn new(service: &config::Service, making: Making<'_>) -> Result<Self, String> {
+    pub(crate) fn new(service: &config::Service, making: Making<'_>) -> Self {
         let Making {
             tls,
             resolver,
@@ -103,32 +99,11 @@ impl Service {
             shards,
             former,
         } = making;
-        if let Some(health) = &service.health
-            && health.kind == CheckKind::Tls
-            && service.tls.is_none()
-        {
-            return Err(format!(
-                "{}: its check shakes hands in TLS, but its backends are spoken to in plaintext; \
-                 give the service tls, or check by Tcp or Http",
-                service.name
-            ));
-        }
         let mut places = Vec::with_capacity(service.backends.len());
         for backend in &service.backends {
-            let room = match backend.max_connections {
-                None => u32::MAX,
-                Some(most) => match share(most.get(), shard, shards) {
-                    0 => {
-                        return Err(format!(
-                            "{}: {} may have {most} tunnels at once, which is not one for each \
-                             of {shards} shards; give it max_connections: {shards} or more, or \
-                             run fewer shards",
-                            service.name, backend.address
-                        ));
-                    }
-                    room => room,
-                },
-            };
+            let most = backend.max_connections;
+            // It has been seen to that there is one for each.
+            let room = most.map_or(u32::MAX, |most| share(most.get(), shard, shards).max(1));
             let same = |place: &&Place| place.address() == &backend.address;
             let known = former.and_then(|former| former.places.iter().find(same));
             let keeps_standing = former.is_some_and(|former| former.health == service.health);
@@ -143,7 +118,7 @@ impl Service {
             ));
         }
         let weights: Vec<u32> = places.iter().map(|place| place.weight).collect();
-        Ok(Self {
+        Self {
             name: service.name.clone(),
             tls,
             proxy_protocol: service.proxy_protocol.clone(),
@@ -159,7 +134,7 @@ impl Service {
             shard,
             waits: former.map_or_else(Rc::default, |former| former.waits.clone()),
             places,
-        })
+        }
     }
 
     /// What its backends are told of a client.

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use flume::RecvTimeoutError;
 
+use super::demands;
 use super::listeners::{self, Entry};
-use super::place;
 use crate::config::Config;
 use crate::error::Error;
 use crate::limits;
@@ -196,8 +196,7 @@ impl Live {
                 "the shards and their CPUs cannot change while adit runs; restart it".into(),
             ));
         }
-        place::check_limits(&config, self.shards)?;
-        place::check_sockets(&config)?;
+        demands::check(&config, self.shards)?;
         let plan = Arc::new(Plan::new(config)?);
         let change = Change::new(self, &plan.config)?;
         Ok((plan, change))

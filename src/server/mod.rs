@@ -4,6 +4,7 @@
 //! on it for any thread. `place` decides where shards run, `listeners` keeps
 //! what is bound, `thread` is one shard's.
 
+mod demands;
 mod handle;
 mod listeners;
 mod place;
@@ -56,6 +57,17 @@ pub struct Running {
 }
 
 impl Server {
+    /// Looks for what [`new`](Self::new) would refuse in a configuration, but
+    /// for certificates, keys, addresses and what the whole process needs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] for what this machine, or so many shards, cannot do.
+    pub fn check(config: &Config) -> Result<(), Error> {
+        let placement = place::placement(config)?;
+        demands::check(config, placement.len())
+    }
+
     /// Checks everything, reads certificates and keys, and binds every
     /// listener. Nothing is accepted yet; but clients may connect from now on,
     /// and wait in the kernel's queue.
@@ -66,8 +78,7 @@ impl Server {
     /// [`Error::System`] for what the machine refuses. Nothing is left bound.
     pub fn new(config: Config) -> Result<Self, Error> {
         let placement = place::placement(&config)?;
-        place::check_limits(&config, placement.len())?;
-        place::check_sockets(&config)?;
+        demands::check(&config, placement.len())?;
         let plan = Arc::new(Plan::new(config)?);
         place::check_machine(&plan.config, placement.len())?;
         let addresses = plan

@@ -2,12 +2,12 @@
 
 use std::num::NonZeroUsize;
 
-use crate::config::{Config, Service, Source, format_cpu_list};
+use crate::config::{Config, format_cpu_list};
 use crate::error::Error;
 use crate::limits;
 use crate::shard;
 use crate::sys::preflight::{self, Needs, Severity};
-use crate::sys::{cpu, rlimit, socket};
+use crate::sys::{cpu, rlimit};
 
 /// Raises what may be raised, and looks for what the machine would refuse.
 pub(super) fn check_machine(config: &Config, shards: usize) -> Result<(), Error> {
@@ -26,55 +26,6 @@ pub(super) fn check_machine(config: &Config, shards: usize) -> Result<(), Error>
         match finding.severity {
             Severity::Error | Severity::Warning => log::warn!("{}; {}", finding.what, finding.fix),
             Severity::Info => log::debug!("{}; {}", finding.what, finding.fix),
-        }
-    }
-    Ok(())
-}
-
-/// Looks for limits that cannot be dealt out to so many shards.
-pub(super) fn check_limits(config: &Config, shards: usize) -> Result<(), Error> {
-    let listeners = config.listeners.iter();
-    let limits = listeners.map(|l| (format!("{}: ", l.name), l.max_connections));
-    for (whose, limit) in limits.chain([(String::new(), config.max_connections)]) {
-        if let Some(limit) = limit
-            && limit.get() < shards
-        {
-            return Err(Error::System(format!(
-                "{whose}max_connections is {limit}, which is not one for each of {shards} shards; \
-                 write {shards} at least, or have fewer shards"
-            )));
-        }
-    }
-    Ok(())
-}
-
-/// Looks for what services and listeners ask of sockets and the system refuses.
-pub(super) fn check_sockets(config: &Config) -> Result<(), Error> {
-    let transparent = |service: &&Service| service.source == Source::Transparent;
-    if let Some(service) = config.services.iter().find(transparent)
-        && let Err(error) = socket::may_be_transparent()
-    {
-        return Err(Error::System(format!(
-            "{}: connections cannot be made from the clients' addresses ({error}); give adit the \
-             capability CAP_NET_ADMIN (AmbientCapabilities= in the systemd unit), or choose \
-             another source",
-            service.name
-        )));
-    }
-    let services = config.services.iter().map(|s| (&s.name, &s.tcp));
-    let listeners = config.listeners.iter().map(|l| (&l.name, &l.tcp));
-    for (whose, tcp) in listeners.chain(services) {
-        if let Some(name) = &tcp.congestion
-            && let Err(error) = socket::has_congestion(name)
-        {
-            let available =
-                std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control")
-                    .unwrap_or_default();
-            return Err(Error::System(format!(
-                "{whose}: the congestion control \"{name}\" cannot be used ({error}); \
-                 net.ipv4.tcp_available_congestion_control has: {}",
-                available.trim()
-            )));
         }
     }
     Ok(())

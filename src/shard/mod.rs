@@ -396,7 +396,7 @@ impl Shard {
             shards: self.mesh.len(),
             former: former.map(|former| &**former),
         };
-        Service::new(service, making)
+        Ok(Service::new(service, making))
     }
 
     /// Takes up what was prepared. New connections meet the new terms; open

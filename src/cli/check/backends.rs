@@ -54,7 +54,7 @@ impl BackendTls {
     }
 
     pub(super) fn write(&self, text: &mut String) {
-        text.push_str("  towards backends: TLS\n");
+        line(text, "spoken to", "in TLS");
         line(text, "verified by", &self.verify);
         if let Some(name) = &self.server_name {
             line(text, "server name", name);

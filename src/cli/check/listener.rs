@@ -4,13 +4,12 @@ use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use adit::config::{
-    Address, ClientVerify, Config, Listener, ServerTls, SniNoMatch, SubjectPattern, Tickets,
+    Address, ClientVerify, Config, Listener, Route, ServerTls, SniNoMatch, SubjectPattern, Tickets,
 };
 use adit::limits;
 use adit::tls::Loader;
 use serde::Serialize;
 
-use super::backends::BackendTls;
 use super::certificate::Certificate;
 use super::line;
 use super::policy::PolicyReport;
@@ -21,16 +20,26 @@ pub(super) struct ListenerReport {
     pub(super) name: String,
     pub(super) address: String,
     pub(super) service: String,
-    pub(super) backends: Vec<String>,
+    /// Which service else, by what clients say.
+    pub(super) routes: Vec<RouteReport>,
+    /// TLS goes through unopened.
+    pub(super) passthrough: bool,
     /// TLS towards clients; none if they are spoken to in plaintext.
     pub(super) tls: Option<TlsReport>,
     pub(super) certificates: Vec<Certificate>,
-    /// TLS towards backends.
-    pub(super) backend_tls: Option<BackendTls>,
     /// Those that are about no one certificate.
     pub(super) warnings: Vec<String>,
     /// What is wrong with the files, or the address.
     pub(super) error: Option<String>,
+}
+
+/// What a connection has to be like to go to another service.
+#[derive(Debug, Serialize)]
+pub(super) struct RouteReport {
+    sni: Vec<String>,
+    alpn: Vec<String>,
+    client: Vec<String>,
+    service: String,
 }
 
 /// How clients are spoken to.
@@ -68,27 +77,22 @@ impl ListenerReport {
         now: SystemTime,
     ) -> Self {
         // Config holds no index without a service.
-        let service = &config.services[listener.service];
+        let service = |index: usize| config.services[index].name.clone();
         let mut report = Self {
             name: listener.name.clone(),
             address: listener.address.to_string(),
-            service: service.name.clone(),
-            backends: service
-                .backends
+            service: service(listener.service),
+            routes: listener
+                .routes
                 .iter()
-                .map(|b| b.address.to_string())
+                .map(|route| RouteReport::new(route, service(route.service)))
                 .collect(),
+            passthrough: listener.passthrough,
             tls: listener.tls.as_ref().map(TlsReport::of),
             certificates: Vec::new(),
-            backend_tls: None,
             warnings: Vec::new(),
             error: folder_missing(&listener.address),
         };
-        match service.tls.as_ref().map(|tls| BackendTls::new(tls, now)) {
-            Some(Ok(tls)) => report.backend_tls = Some(tls),
-            Some(Err(error)) => report.error = Some(error.to_string()),
-            None => {}
-        }
         match listener.tls.as_ref().map(|tls| loader.load(tls)) {
             Some(Ok((parts, infos))) => {
                 report.warnings = parts.warnings().to_vec();
@@ -106,20 +110,16 @@ impl ListenerReport {
     pub(super) fn write(&self, text: &mut String) {
         let _ = writeln!(text, "listener {}", self.name);
         line(text, "address", &self.address);
-        if self.backends.len() == 1 && self.backends[0] == self.service {
-            line(text, "backend", &self.service);
-        } else {
-            line(text, "service", &self.service);
-            line(text, "backends", self.backends.join(", "));
+        for route in &self.routes {
+            route.write(text);
         }
+        line(text, "leads to", &self.service);
         match &self.tls {
             Some(tls) => tls.write(text),
+            None if self.passthrough => line(text, "TLS", "goes through unopened"),
             None => line(text, "clients", "in plaintext"),
         }
         self.write_certificates(text);
-        if let Some(tls) = &self.backend_tls {
-            tls.write(text);
-        }
         for warning in &self.warnings {
             line(text, "warning", warning);
         }
@@ -155,6 +155,36 @@ impl ListenerReport {
                 format_args!("{left_out} more that need nothing; --json shows them all"),
             );
         }
+    }
+}
+
+impl RouteReport {
+    fn new(route: &Route, service: String) -> Self {
+        Self {
+            sni: route.sni.clone(),
+            alpn: route.alpn.clone(),
+            client: route.client.iter().map(subject).collect(),
+            service,
+        }
+    }
+
+    fn write(&self, text: &mut String) {
+        let asked = [
+            ("name", &self.sni),
+            ("ALPN", &self.alpn),
+            ("client", &self.client),
+        ];
+        let asked: Vec<String> = asked
+            .into_iter()
+            .filter(|(_, list)| !list.is_empty())
+            .map(|(what, list)| format!("{what} {}", list.join(" or ")))
+            .collect();
+        let service = &self.service;
+        line(
+            text,
+            "route",
+            format_args!("{} to {service}", asked.join(", ")),
+        );
     }
 }
 
@@ -195,12 +225,6 @@ impl TlsReport {
 
 impl ClientReport {
     fn of(verify: &ClientVerify) -> Self {
-        let pattern = |pattern: &SubjectPattern| match pattern {
-            SubjectPattern::Dns(name) => format!("DNS:{name}"),
-            SubjectPattern::Uri(name) => format!("URI:{name}"),
-            SubjectPattern::Email(name) => format!("email:{name}"),
-            SubjectPattern::Cn(name) => format!("CN:{name}"),
-        };
         Self {
             required: verify.required,
             ca: verify.ca.display().to_string(),
@@ -209,7 +233,7 @@ impl ClientReport {
                 .iter()
                 .map(|p| p.display().to_string())
                 .collect(),
-            allow: verify.allow.iter().map(pattern).collect(),
+            allow: verify.allow.iter().map(subject).collect(),
         }
     }
 
@@ -254,6 +278,15 @@ impl TicketReport {
             "tickets",
             format_args!("{count}, good for {lifetime}, {keys}"),
         );
+    }
+}
+
+fn subject(pattern: &SubjectPattern) -> String {
+    match pattern {
+        SubjectPattern::Dns(name) => format!("DNS:{name}"),
+        SubjectPattern::Uri(name) => format!("URI:{name}"),
+        SubjectPattern::Email(name) => format!("email:{name}"),
+        SubjectPattern::Cn(name) => format!("CN:{name}"),
     }
 }
 

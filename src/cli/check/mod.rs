@@ -4,17 +4,19 @@
 //! share of the connections of the server that is running. Nor is a key log
 //! opened.
 //!
-//! `listener` and `backends` are the two sides of it, `certificate` what is
-//! shown on them, `policy` how they speak.
+//! `listener` and `service` are the two sides of it, `certificate` what is shown
+//! on them, `backends` and `policy` how they speak.
 
 mod backends;
 mod certificate;
 mod listener;
 mod policy;
+mod service;
 
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
+use adit::Server;
 use adit::config::Config;
 use adit::sys::preflight::{self, Finding, Needs, Severity};
 use adit::tls::Loader;
@@ -24,6 +26,7 @@ use super::exit::{Exit, Failure};
 use super::plan::{Format, RunPlan};
 use super::{output, run};
 use listener::ListenerReport;
+use service::ServiceReport;
 
 pub(crate) fn run(plan: &RunPlan, format: Format) -> Result<Exit, Failure> {
     let report = match plan.config() {
@@ -52,6 +55,7 @@ struct Report {
     error: Option<String>,
     shards: usize,
     listeners: Vec<ListenerReport>,
+    services: Vec<ServiceReport>,
     machine: Vec<Finding>,
 }
 
@@ -66,9 +70,14 @@ impl Report {
         let shards = run::shard_count(config);
         let mut report = Self {
             ok: false,
-            error: None,
+            error: Server::check(config).err().map(|error| error.to_string()),
             shards,
             listeners,
+            services: config
+                .services
+                .iter()
+                .map(|service| ServiceReport::new(service, now))
+                .collect(),
             machine: preflight::check(&Needs::of(config, shards)).findings,
         };
         report.ok = report.exit() == Exit::Clean;
@@ -81,13 +90,16 @@ impl Report {
             error: Some(error),
             shards: 0,
             listeners: Vec::new(),
+            services: Vec::new(),
             machine: Vec::new(),
         }
     }
 
     /// The operator's own errors come first: they are there on any machine.
     fn exit(&self) -> Exit {
-        if self.error.is_some() || self.listeners.iter().any(|l| l.error.is_some()) {
+        let wrong = self.listeners.iter().any(|l| l.error.is_some())
+            || self.services.iter().any(|s| s.error.is_some());
+        if self.error.is_some() || wrong {
             Exit::Usage
         } else if self.machine.iter().any(|f| f.severity == Severity::Error) {
             Exit::Failure
@@ -100,6 +112,14 @@ impl Report {
         let mut text = String::new();
         for listener in &self.listeners {
             listener.write(&mut text);
+        }
+        for service in self.services.iter().filter(|service| !service.is_plain()) {
+            service.write(&mut text);
+        }
+        if let Some(error) = &self.error {
+            let _ = writeln!(text, "configuration");
+            line(&mut text, "ERROR", error);
+            text.push('\n');
         }
         let noun = if self.shards == 1 { "shard" } else { "shards" };
         let _ = writeln!(text, "machine, for {} {noun}", self.shards);
@@ -173,8 +193,8 @@ mod tests {
             name: "*:443".into(),
             address: "*:443".into(),
             service: "app:80".into(),
-            backends: vec!["app:80".into()],
-            backend_tls: None,
+            passthrough: false,
+            routes: Vec::new(),
             warnings: Vec::new(),
             error: None,
         };
@@ -183,6 +203,7 @@ mod tests {
             error: None,
             shards: 2,
             listeners: vec![listener],
+            services: Vec::new(),
             machine,
         }
     }
@@ -194,7 +215,7 @@ mod tests {
         let text = report.text();
         for part in [
             "listener *:443\n",
-            "backend      app:80",
+            "leads to     app:80",
             "names        example.org, *.example.org",
             "41 days, until 2027-02-25",
             "chmod 600",
