@@ -13,7 +13,7 @@ use futures_lite::FutureExt;
 
 use super::Shard;
 use super::room::Room;
-use crate::config::{Accept, Address, Listener};
+use crate::config::{Accept, Address, Listener, TcpOptions};
 use crate::limits;
 use crate::runtime;
 use crate::sys::socket;
@@ -29,8 +29,8 @@ pub(super) struct Entrance {
     terms: RefCell<Rc<Terms>>,
     /// How its tickets are made.
     tickets: RefCell<Option<TicketTerms>>,
-    /// Connections that the kernel may hold at each door.
-    backlog: Cell<u32>,
+    /// What its doors are to be like.
+    wishes: RefCell<Rc<Wishes>>,
     /// Its tunnels on this shard.
     pub(super) room: Room,
     /// Whether a shard with fewer tunnels gets its connections.
@@ -47,10 +47,39 @@ pub(crate) struct Door {
     fd: OwnedFd,
 }
 
+/// What an operator wants of a door, and may want otherwise while it is open.
+#[derive(Debug, PartialEq, Eq)]
+struct Wishes {
+    /// Connections that the kernel may hold.
+    backlog: u32,
+    /// None: it is no door for TCP.
+    tcp: Option<TcpOptions>,
+}
+
+impl Wishes {
+    fn of(listener: &Listener) -> Self {
+        Self {
+            backlog: listener.backlog,
+            tcp: match listener.address {
+                Address::Tcp { .. } => Some(listener.tcp.clone()),
+                Address::Unix(_) => None,
+            },
+        }
+    }
+}
+
 impl Door {
     /// A socket that listens, in non-blocking mode.
     pub(crate) fn new(fd: OwnedFd) -> Self {
         Self { fd }
+    }
+
+    fn become_like(&self, wishes: &Wishes) -> io::Result<()> {
+        let fd = self.fd.as_fd();
+        if let Some(tcp) = &wishes.tcp {
+            socket::ask_tcp_anew(fd, tcp, wishes.backlog)?;
+        }
+        socket::set_backlog(fd, wishes.backlog)
     }
 }
 
@@ -65,7 +94,7 @@ impl Entrance {
             address: listener.address.clone(),
             terms: RefCell::new(terms),
             tickets: RefCell::new(tickets),
-            backlog: Cell::new(listener.backlog),
+            wishes: RefCell::new(Rc::new(Wishes::of(listener))),
             room: Room::new(most),
             balanced: Cell::new(listener.accept == Accept::Balanced),
             closing: Cell::new(false),
@@ -92,11 +121,18 @@ impl Entrance {
         *self.tickets.borrow_mut() = tickets;
     }
 
-    /// So many connections may wait at each door from now on.
-    pub(super) fn allow_waiting(&self, backlog: u32) {
-        if self.backlog.replace(backlog) != backlog {
+    /// Its doors are to be like this from now on.
+    pub(super) fn wish(&self, listener: &Listener) {
+        let wishes = Wishes::of(listener);
+        if **self.wishes.borrow() != wishes {
+            *self.wishes.borrow_mut() = Rc::new(wishes);
             self.call();
         }
+    }
+
+    /// Whether its doors are like this.
+    fn has(&self, wishes: &Rc<Wishes>) -> bool {
+        Rc::ptr_eq(&self.wishes.borrow(), wishes)
     }
 
     /// What else a new configuration says of it.
@@ -122,15 +158,15 @@ impl Entrance {
         }
     }
 
-    /// Waits until the door has a connection to give, is to be shut, or is to
-    /// hold another number than `backlog`.
+    /// Waits until the door has a connection to give, is to be shut, or is to be
+    /// otherwise than it is.
     ///
     /// # Errors
     ///
     /// It cannot be waited for, since there is no descriptor to do it with.
-    async fn knock(&self, door: &Door, backlog: u32) -> io::Result<()> {
+    async fn knock(&self, door: &Door, present: &Rc<Wishes>) -> io::Result<()> {
         let called = poll_fn(|cx| {
-            if self.backlog.get() != backlog {
+            if !self.has(present) {
                 return Poll::Ready(Ok(()));
             }
             self.poll_closing(cx).map(Ok)
@@ -168,14 +204,14 @@ impl Shard {
     /// let in, as far as limits allow: closing the socket resets the others.
     async fn attend(self: &Rc<Self>, entrance: &Rc<Entrance>, door: &Door) {
         let mut refused = false;
-        let mut backlog = entrance.backlog.get();
+        let mut present = entrance.wishes.borrow().clone();
         loop {
             let closing = entrance.closing.get();
             if !closing && self.is_full(entrance) {
                 self.pause(entrance).await;
                 continue;
             }
-            if !closing && entrance.knock(door, backlog).await.is_err() {
+            if !closing && entrance.knock(door, &present).await.is_err() {
                 // Nobody need be waiting, so that accepting would not tell.
                 runtime::sleep(limits::ACCEPT_PAUSE).await;
             }
@@ -185,11 +221,12 @@ impl Shard {
                 // meanwhile would be reset, behind a door that seemed shut.
                 runtime::sleep(limits::DOOR_TURN).await;
             }
-            let wanted = entrance.backlog.get();
-            if wanted != std::mem::replace(&mut backlog, wanted)
-                && let Err(error) = socket::set_backlog(door.fd.as_fd(), wanted)
-            {
-                log::warn!("{}: the backlog stays as it was: {error}", entrance.address);
+            if !entrance.has(&present) {
+                present = entrance.wishes.borrow().clone();
+                if let Err(error) = door.become_like(&present) {
+                    let address = &entrance.address;
+                    log::warn!("{address}: backlog and tcp stay as they were: {error}");
+                }
             }
             for taken in 0.. {
                 // While closing the queue is emptied in one go, so that as few

@@ -434,7 +434,7 @@ impl Shard {
                     if let Some(at) = old.iter().position(|e| e.address() == &listener.address) {
                         let entrance = old.swap_remove(at);
                         entrance.renew(terms, tickets);
-                        entrance.allow_waiting(listener.backlog);
+                        entrance.wish(&listener);
                         entrance.allow(most, listener.accept);
                         new.push(entrance);
                     }

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 use crate::program::{self, Program, listener, quiet_port};
 use crate::support::certificate::Certificate;
 use crate::support::client::{self, Client, End};
-use crate::support::{backend, backend::Backend, wait_for};
+use crate::support::{backend, backend::Backend, tools, wait_for};
 
 /// A server with a configuration file that can be changed.
 struct Stage {
@@ -388,4 +388,47 @@ fn a_listener_that_stays_takes_up_another_backlog() {
     program::echo_at(addresses[0], &trust);
     assert_eq!(fitting(&program, addresses[0], 8), 8);
     program::echo_at(addresses[0], &trust);
+}
+
+/// What is asked of TCP, too, and what is not asked for any more is as before.
+#[test]
+fn a_listener_that_stays_takes_up_other_tcp_options() {
+    let default = fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control");
+    if !tools::has("ss", "-V") || default.is_ok_and(|name| name.trim() == "reno") {
+        return;
+    }
+    let stage = Stage::new();
+    let one = stage.listener("127.0.0.1:0");
+    let with = |tcp: &str| {
+        let listener = one.replacen('(', &format!("({tcp}"), 1);
+        format!("(listeners: [{listener}], shards: 1)")
+    };
+    let (program, addresses) = Program::serve(stage.path(), &with(""));
+    let trust = program::trust(&stage.certificate);
+    let has_reno = || {
+        let client = program::echo_at(addresses[0], &trust);
+        let port = addresses[0].port();
+        let output = std::process::Command::new("ss")
+            .args(["-tinH", "state", "established"])
+            .arg(format!("sport = :{port}"))
+            .output()
+            .expect("it runs");
+        drop(client);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains("cwnd"), "{text}");
+        text.contains(" reno ")
+    };
+    assert!(!has_reno());
+    program::configure(
+        stage.path(),
+        &with("tcp: (congestion: \"reno\", fast_open: true), "),
+    );
+    reload(&program, 1);
+    // Whoever wakes the door up finds it as it was.
+    program::echo_at(addresses[0], &trust);
+    assert!(has_reno());
+    program::configure(stage.path(), &with(""));
+    reload(&program, 2);
+    program::echo_at(addresses[0], &trust);
+    assert!(!has_reno());
 }

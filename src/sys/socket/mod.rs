@@ -19,8 +19,8 @@ pub use connect::{
     Outgoing, Peer, connect_as, connect_nonblocking, has_congestion, may_be_transparent,
 };
 pub use options::{
-    ask_tcp, local_address, peer_address, set_backlog, set_keepalive, set_linger_reset,
-    set_nodelay, shutdown_write, take_error, unsent_bytes,
+    ask_tcp, ask_tcp_anew, local_address, peer_address, set_backlog, set_keepalive,
+    set_linger_reset, set_nodelay, shutdown_write, take_error, unsent_bytes,
 };
 pub use socket_file::SocketFile;
 pub use transfer::{accept, accept_from, recv, send, send_more};

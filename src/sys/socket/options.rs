@@ -40,6 +40,19 @@ pub fn ask_tcp(fd: BorrowedFd<'_>, tcp: &TcpOptions, queue: u32) -> io::Result<(
     }
 }
 
+/// The same for a socket that was asked for other things before: what is not
+/// asked for any more becomes as the system has it.
+pub fn ask_tcp_anew(fd: BorrowedFd<'_>, tcp: &TcpOptions, queue: u32) -> io::Result<()> {
+    if !tcp.fast_open {
+        set_int(&fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN, 0)?;
+    }
+    if tcp.congestion.is_none() {
+        let default = std::fs::read_to_string("/proc/sys/net/ipv4/tcp_congestion_control")?;
+        SockRef::from(&fd).set_tcp_congestion(default.trim().as_bytes())?;
+    }
+    ask_tcp(fd, tcp, queue)
+}
+
 /// Makes the kernel probe a silent TCP peer: first after `idle`, then every
 /// `interval`, and give it up after `probes` without an answer. The times count
 /// in whole seconds, at least one (tcp(7)).
