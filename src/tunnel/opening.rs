@@ -272,13 +272,13 @@ impl Tunnel<'_> {
         let turns = &self.around.turns;
         let mut place = turns.among_steps();
         let shaken = poll_fn(|cx| {
-            if turns.poll_step(cx, &mut place).is_pending() {
+            let began = Instant::now();
+            if turns.poll_step(cx, &mut place, began).is_pending() {
                 return self.poll_stop(cx, due).map(Err);
             }
-            let began = Instant::now();
             let scratch = &mut *self.around.scratch.borrow_mut();
             let step = end.poll_handshake(cx, &mut scratch.wire);
-            turns.spend(began.elapsed());
+            turns.spend(began, Instant::now());
             match step {
                 Poll::Ready(shaken) => Poll::Ready(Ok(shaken)),
                 Poll::Pending => self.poll_stop(cx, due).map(Err),

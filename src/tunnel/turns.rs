@@ -12,7 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::limits;
 use crate::runtime;
@@ -26,6 +26,8 @@ pub(crate) struct Turns {
     door: Line,
     /// Time used since the executor's last look at its ring.
     spent: Cell<Duration>,
+    /// When the last step ended.
+    ended: Cell<Option<Instant>>,
     steps: Line,
     /// The task that gives the steps their time, while none wait.
     idle: RefCell<Option<Waker>>,
@@ -58,6 +60,7 @@ impl Turns {
             inside: Cell::new(0),
             door: Line::default(),
             spent: Cell::new(Duration::ZERO),
+            ended: Cell::new(None),
             steps: Line::default(),
             idle: RefCell::default(),
         }
@@ -111,7 +114,21 @@ impl Turns {
 
     /// Ready when a step may be taken now; [`spend`](Self::spend) tells then
     /// how long it took.
-    pub(super) fn poll_step(&self, cx: &Context<'_>, place: &mut Place<'_>) -> Poll<()> {
+    ///
+    /// Where a whole turn has passed since the last step, others have had as
+    /// much time, or there was nothing to do: then the budget is whole again
+    /// without a look at the ring for it, which costs a call of the kernel. It
+    /// would cost that for each handshake of clients that come one by one.
+    pub(super) fn poll_step(
+        &self,
+        cx: &Context<'_>,
+        place: &mut Place<'_>,
+        now: Instant,
+    ) -> Poll<()> {
+        let ended = self.ended.get();
+        if ended.is_some_and(|e| now.saturating_duration_since(e) >= limits::HANDSHAKE_TURN) {
+            self.spent.set(Duration::ZERO);
+        }
         let turn = place.poll(cx, self.has_time());
         if turn.is_pending()
             && let Some(idle) = self.idle.borrow_mut().take()
@@ -121,8 +138,10 @@ impl Turns {
         turn
     }
 
-    /// A step is over, and took so long.
-    pub(super) fn spend(&self, time: Duration) {
+    /// A step is over.
+    pub(super) fn spend(&self, began: Instant, ended: Instant) {
+        let time = ended.saturating_duration_since(began);
+        self.ended.set(Some(ended));
         self.spent.set(self.spent.get().saturating_add(time));
         if self.has_time() {
             self.steps.wake_first();
@@ -247,15 +266,39 @@ mod tests {
         let turns = Turns::new(1);
         let cx = Context::from_waker(Waker::noop());
         let (mut one, mut two) = (turns.among_steps(), turns.among_steps());
-        assert!(turns.poll_step(&cx, &mut one).is_ready());
-        turns.spend(limits::HANDSHAKE_TURN / 2);
-        assert!(turns.poll_step(&cx, &mut two).is_ready());
-        turns.spend(limits::HANDSHAKE_TURN);
-        assert!(turns.poll_step(&cx, &mut two).is_pending());
-        assert!(turns.poll_step(&cx, &mut one).is_pending());
+        let (mut now, turn) = (Instant::now(), limits::HANDSHAKE_TURN);
+        let mut spend = |time| {
+            turns.spend(now, now + time);
+            now += time;
+            now
+        };
+        assert!(turns.poll_step(&cx, &mut one, spend(turn / 2)).is_ready());
+        assert!(turns.poll_step(&cx, &mut two, spend(turn / 4)).is_ready());
+        let now = spend(turn);
+        assert!(turns.poll_step(&cx, &mut two, now).is_pending());
+        assert!(turns.poll_step(&cx, &mut one, now + turn / 2).is_pending());
         turns.spent.set(Duration::ZERO);
-        assert!(turns.poll_step(&cx, &mut one).is_pending());
-        assert!(turns.poll_step(&cx, &mut two).is_ready());
-        assert!(turns.poll_step(&cx, &mut one).is_ready());
+        assert!(turns.poll_step(&cx, &mut one, now).is_pending());
+        assert!(turns.poll_step(&cx, &mut two, now).is_ready());
+        assert!(turns.poll_step(&cx, &mut one, now).is_ready());
+    }
+
+    #[test]
+    fn a_pause_as_long_as_a_turn_makes_the_budget_whole() {
+        let turns = Turns::new(1);
+        let cx = Context::from_waker(Waker::noop());
+        let mut one = turns.among_steps();
+        let (began, turn) = (Instant::now(), limits::HANDSHAKE_TURN);
+        let ended = began + 2 * turn;
+        turns.spend(began, ended);
+        assert!(turns.poll_step(&cx, &mut one, ended + turn).is_ready());
+        turns.spend(began, ended);
+        assert!(
+            turns
+                .poll_step(&cx, &mut one, ended + turn / 2)
+                .is_pending()
+        );
+        // In line, it need not wait for the look either.
+        assert!(turns.poll_step(&cx, &mut one, ended + turn).is_ready());
     }
 }
