@@ -480,6 +480,36 @@ pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Admin connections served at once.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 
+/// Tunnels that a list shows if it is not told otherwise.
+pub const TUNNELS_LISTED_DEFAULT: usize = 100;
+
+/// The most tunnels in one list. They take some 400 bytes each on their way.
+pub const TUNNELS_LISTED_MAX: usize = 10_000;
+
+/// Tunnels that are looked at for a list before the shard looks at its ring,
+/// and turns to those for which something has come: some 50 µs.
+pub const TUNNELS_PER_TURN: usize = 256;
+
+/// The longest filter of a list of tunnels, in bytes.
+pub const TUNNEL_FILTER_MAX: usize = 512;
+
+/// How old what tunnels had carried must be before it is noted anew.
+pub const RATE_SPAN_MIN: Duration = Duration::from_millis(200);
+
+/// For how long what tunnels had carried is remembered after somebody has asked
+/// for their bytes a second, so that the next who asks is told of the time
+/// since: 16 bytes for each tunnel.
+pub const RATE_MEMORY: Duration = Duration::from_secs(10);
+
+/// Names of services or backends that an error lists, where there are many.
+pub const NAMES_SHOWN_MAX: usize = 20;
+
+/// Lists and closes that may wait for one shard to get to them.
+pub const ERRANDS_QUEUED_MAX: usize = 2 * ADMIN_CONNECTIONS_MAX;
+
+/// How long a list of tunnels, or the order to close one, may take.
+pub const ERRAND_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Header fields in one HTTP message of the control plane.
 pub const HTTP_HEADERS_MAX: usize = 32;
 

@@ -11,10 +11,11 @@ use std::thread;
 use std::time::Duration;
 
 use adit::config::{Admin, LogSink};
-use adit::control::admin::{self, Orders};
+use adit::control::admin::{self, Draining, Orders};
 use adit::logging::{self, Guard};
+use adit::metrics::{Stats, TunnelId, TunnelList, TunnelQuery, TunnelStats};
 use adit::sys::cpu;
-use adit::{Config, Handle, Outcome, Server, notice};
+use adit::{Config, Error, Handle, Outcome, Server, notice};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
@@ -79,17 +80,11 @@ where
 {
     let handle = server.handle();
     let reload = Arc::new(reload);
-    let orders = Orders {
-        stats: {
-            let handle = handle.clone();
-            move || handle.stats()
-        },
-        reload: {
-            let reload = Arc::clone(&reload);
-            move || reload()
-        },
+    let desk = Desk {
+        handle: handle.clone(),
+        reload: Arc::clone(&reload),
     };
-    let _admin = admin::start(admin, orders)?;
+    let _admin = admin::start(admin, desk)?;
     let _steering = Steering::start(signals, handle, reload)?;
     match server.serve_forever()? {
         Outcome::Drained => {
@@ -100,6 +95,53 @@ where
             log::warn!("stopped; {tunnels} tunnels were cut at the drain deadline");
             Ok(Exit::Failure)
         }
+    }
+}
+
+/// What the admin endpoint has done.
+struct Desk<R> {
+    handle: Handle,
+    reload: Arc<R>,
+}
+
+impl<R> Orders for Desk<R>
+where
+    R: Fn() -> Result<(), String> + Send + Sync + 'static,
+{
+    fn stats(&self) -> Result<Stats, Error> {
+        self.handle.stats()
+    }
+
+    fn tunnels(&self, query: TunnelQuery) -> Result<TunnelList, Error> {
+        self.handle.tunnels(query)
+    }
+
+    fn close(&self, id: TunnelId) -> Result<Option<TunnelStats>, Error> {
+        self.handle.close(id)
+    }
+
+    fn drain(&self) -> Result<Draining, Error> {
+        // Afterwards it may be gone before it can tell.
+        let stats = self.handle.stats()?;
+        let drain_timeout = self.handle.drain_timeout();
+        self.handle.shutdown();
+        Ok(Draining {
+            tunnels_open: stats.total.tunnels_open,
+            drain_timeout_seconds: drain_timeout.as_secs_f64(),
+        })
+    }
+
+    fn enable_backend(
+        &self,
+        service: &str,
+        backend: &str,
+        enabled: bool,
+    ) -> Result<Vec<usize>, Error> {
+        self.handle.enable_backend(service, backend, enabled)
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        (self.reload)()
     }
 }
 

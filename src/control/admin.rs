@@ -1,8 +1,13 @@
-//! The admin endpoint: how `adit stats` and an operator reach a process.
+//! The admin endpoint: how `adit stats`, its like and an operator reach a process.
 //!
-//! It is HTTP over a Unix socket that only its own user may open. By default
-//! the socket is named after the process id and lies in a private folder, the
+//! It is HTTP over a Unix socket that only its own user may open, and that
+//! answers root and that user alone, whoever was handed it ([`answers`] has what
+//! can be asked for). By default the socket is named after the process id and lies in a private folder, the
 //! first of [`folders`] that can be used; there [`instances`] finds it.
+
+mod answers;
+
+pub use answers::{Draining, Orders, Switched};
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -12,18 +17,8 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Admin;
 use crate::error::Error;
-use crate::http::{self, Request, Response, Running};
-use crate::metrics::Stats;
-
-/// What the endpoint answers with. Both are called on the endpoint's own
-/// threads and may take their time.
-pub struct Orders<S, R> {
-    /// The figures of this moment: `GET /stats`.
-    pub stats: S,
-    /// Take the configuration up anew: `POST /reload`. The error is for the
-    /// operator, in full.
-    pub reload: R,
-}
+use crate::http::{self, Running};
+use crate::sys::peer;
 
 /// A running process that was found by its socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,11 +35,7 @@ pub struct Instance {
 ///
 /// # Errors
 /// [`Error::System`] if the socket of [`Admin::Path`] cannot be had.
-pub fn start<S, R>(admin: &Admin, orders: Orders<S, R>) -> Result<Option<Running>, Error>
-where
-    S: Fn() -> Result<Stats, Error> + Send + Sync + 'static,
-    R: Fn() -> Result<(), String> + Send + Sync + 'static,
-{
+pub fn start(admin: &Admin, orders: impl Orders) -> Result<Option<Running>, Error> {
     let bound = match admin {
         Admin::Off => return Ok(None),
         Admin::Path(path) => bind_at(path).map(|listener| (listener, path.clone())),
@@ -60,7 +51,7 @@ where
     };
     let (listener, path) = bound.map_err(Error::System)?;
     let running = http::serve(listener, "adit-admin", move |request| {
-        answer(request, &orders)
+        answers::answer(request, &orders)
     })
     .map_err(|error| Error::System(format!("the admin endpoint has no thread: {error}")))?
     .unlink_at_end(&path);
@@ -78,11 +69,10 @@ pub fn folders() -> Vec<PathBuf> {
     {
         folders.push(runtime.join("adit"));
     }
-    match effective_uid() {
-        Ok(0) => folders.push(PathBuf::from("/run/adit")),
-        Ok(uid) => folders.push(PathBuf::from(format!("/tmp/adit-{uid}"))),
-        Err(_) => {}
-    }
+    folders.push(match peer::effective_uid() {
+        0 => PathBuf::from("/run/adit"),
+        uid => PathBuf::from(format!("/tmp/adit-{uid}")),
+    });
     folders
 }
 
@@ -100,26 +90,6 @@ pub fn instances(folders: &[PathBuf]) -> Vec<Instance> {
     found
 }
 
-fn answer<S, R>(request: &Request, orders: &Orders<S, R>) -> Response
-where
-    S: Fn() -> Result<Stats, Error>,
-    R: Fn() -> Result<(), String>,
-{
-    match (request.path.as_str(), request.is_read()) {
-        ("/stats", true) => match (orders.stats)() {
-            Ok(stats) => Response::json(&stats),
-            Err(error) => Response::text(503, format!("{error}\n")),
-        },
-        ("/reload", false) => match (orders.reload)() {
-            Ok(()) => Response::text(200, "the new configuration is in use\n"),
-            Err(why) => Response::text(409, format!("{why}\n")),
-        },
-        ("/stats", false) => Response::method_not_allowed("GET, HEAD"),
-        ("/reload", true) => Response::method_not_allowed("POST"),
-        _ => Response::not_found(),
-    }
-}
-
 /// Binds in the first folder that can be used; else the reasons, all of them.
 fn bind_auto() -> Result<(UnixListener, PathBuf), String> {
     let mut reasons = Vec::new();
@@ -128,9 +98,6 @@ fn bind_auto() -> Result<(UnixListener, PathBuf), String> {
             Ok(bound) => return Ok(bound),
             Err(why) => reasons.push(why),
         }
-    }
-    if reasons.is_empty() {
-        reasons.push("set XDG_RUNTIME_DIR, or give --admin PATH".into());
     }
     Err(reasons.join("; "))
 }
@@ -201,7 +168,7 @@ fn bind_at(path: &Path) -> Result<UnixListener, String> {
 fn check_private(folder: &Path) -> Result<(), String> {
     let shown = folder.display();
     let found = fs::symlink_metadata(folder).map_err(|error| format!("{shown}: {error}"))?;
-    let uid = effective_uid().map_err(|error| format!("our user id is unknown: {error}"))?;
+    let uid = peer::effective_uid();
     if !found.is_dir() {
         Err(format!("{shown} is no folder"))
     } else if found.uid() != uid {
@@ -256,26 +223,6 @@ fn socket_pid(name: &str) -> Option<u32> {
         .ok()
 }
 
-/// From proc(5), since geteuid(2) takes unsafe code. The owner of
-/// `/proc/self` will not do: it is root for a program with capabilities.
-fn effective_uid() -> io::Result<u32> {
-    fs::read_to_string("/proc/self/status")?
-        .lines()
-        .find_map(|line| {
-            line.strip_prefix("Uid:")?
-                .split_whitespace()
-                .nth(1)?
-                .parse()
-                .ok()
-        })
-        .ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                "/proc/self/status has no Uid line",
-            )
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -284,16 +231,30 @@ mod tests {
     use crate::config::Address;
     use crate::http::Method;
     use crate::http::client;
+    use crate::metrics::{Stats, TunnelId, TunnelList, TunnelQuery, TunnelStats};
 
     const TIMEOUT: Duration = Duration::from_secs(20);
 
-    type NoStats = fn() -> Result<Stats, Error>;
-    type NoReload = fn() -> Result<(), String>;
+    struct Stopped;
 
-    fn orders() -> Orders<NoStats, NoReload> {
-        Orders {
-            stats: || Err(Error::Stopped),
-            reload: || Err("adit.ron:3:5: unknown key".into()),
+    impl Orders for Stopped {
+        fn stats(&self) -> Result<Stats, Error> {
+            Err(Error::Stopped)
+        }
+        fn tunnels(&self, _: TunnelQuery) -> Result<TunnelList, Error> {
+            Err(Error::Stopped)
+        }
+        fn close(&self, _: TunnelId) -> Result<Option<TunnelStats>, Error> {
+            Ok(None)
+        }
+        fn drain(&self) -> Result<Draining, Error> {
+            Err(Error::Stopped)
+        }
+        fn enable_backend(&self, service: &str, _: &str, _: bool) -> Result<Vec<usize>, Error> {
+            Err(Error::Unknown(format!("there is no service {service}")))
+        }
+        fn reload(&self) -> Result<(), String> {
+            Err("adit.ron:3:5: unknown key".into())
         }
     }
 
@@ -305,7 +266,7 @@ mod tests {
     fn routes_and_statuses() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("admin.sock");
-        let running = start(&Admin::Path(path.clone()), orders()).expect("started");
+        let running = start(&Admin::Path(path.clone()), Stopped).expect("started");
         assert_eq!(mode(&path), 0o600);
         let address = Address::Unix(path.clone());
         for (method, target, status, text) in [
@@ -313,6 +274,25 @@ mod tests {
             (Method::Post, "/stats", 405, "GET"),
             (Method::Post, "/reload", 409, "adit.ron:3:5"),
             (Method::Get, "/reload", 405, "POST"),
+            (Method::Get, "/tunnels", 503, "not running"),
+            (Method::Get, "/tunnels?sort=speed", 400, "write age"),
+            (Method::Get, "/tunnels?filter=colour%3Dred", 400, "colour"),
+            (Method::Get, "/tunnels?limit=x", 400, "limit"),
+            (Method::Post, "/tunnels", 405, "GET"),
+            (Method::Get, "/shards", 503, "not running"),
+            (Method::Get, "/backends", 503, "not running"),
+            (Method::Post, "/close?id=1-2", 404, "no tunnel 1-2"),
+            (Method::Post, "/close?id=1", 400, "3-1842"),
+            (Method::Post, "/close", 400, "id="),
+            (Method::Get, "/close?id=1-2", 405, "POST"),
+            (Method::Post, "/drain", 503, "not running"),
+            (
+                Method::Post,
+                "/backends/disable?service=a%20b&backend=c:1",
+                404,
+                "a b",
+            ),
+            (Method::Post, "/backends/enable?service=a", 400, "backend="),
             (Method::Get, "/", 404, ""),
         ] {
             let answer = client::send(&address, method, target, TIMEOUT).expect("an answer");
@@ -345,7 +325,7 @@ mod tests {
     #[test]
     fn an_impossible_path_is_an_error_that_names_it() {
         let admin = Admin::Path("/nonexistent/folder/admin.sock".into());
-        let error = start(&admin, orders()).unwrap_err().to_string();
+        let error = start(&admin, Stopped).unwrap_err().to_string();
         assert!(error.contains("/nonexistent/folder/admin.sock"), "{error}");
     }
 

@@ -169,6 +169,13 @@ impl Control {
         match command {
             Command::Shutdown => self.begin_drain(),
             Command::Stats { reply } => self.gatherings.begin(&self.mesh, reply),
+            // Whoever asked gathers the answers, so that this task is spared.
+            Command::List(listing) => self.order_all(|| Order::List(listing.clone())),
+            Command::Close { id, reply } => {
+                let number = id.number;
+                self.order(id.shard, Order::Close { number, reply });
+            }
+            Command::Enable(switch) => self.order_all(|| Order::Enable(switch.clone())),
             Command::ReloadRefused => self.reloads_failed += 1,
             Command::Reload {
                 plan,

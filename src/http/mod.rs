@@ -12,5 +12,5 @@ pub mod message;
 pub mod server;
 mod stream;
 
-pub use message::{Body, Method, Request, Response};
+pub use message::{Body, Method, Request, Response, encode};
 pub use server::{Listener, Running, serve};

@@ -6,11 +6,17 @@
 
 mod counters;
 mod negotiated;
+mod query;
 mod service;
 mod stats;
+mod tunnel;
 
 pub(crate) use counters::Counters;
 pub(crate) use negotiated::Negotiated;
 pub use negotiated::{NameCount, NegotiatedCounts};
+pub(crate) use query::Rank;
+pub use query::{TunnelFilter, TunnelOrder, TunnelQuery};
 pub use service::{BackendState, BackendStats, CheckStats, ServiceStats};
 pub use stats::{CloseCount, ListenerStats, ShardStats, State, Stats, Totals};
+pub(crate) use tunnel::TunnelView;
+pub use tunnel::{TunnelId, TunnelList, TunnelState, TunnelStats};

@@ -19,17 +19,18 @@ use crate::sys::socket;
 /// A hold on a running server, for any thread. It keeps nothing running.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    commands: flume::Sender<Message>,
-    live: Arc<Mutex<Live>>,
+    pub(super) commands: flume::Sender<Message>,
+    pub(super) live: Arc<Mutex<Live>>,
     stopping: Arc<AtomicBool>,
+    shards: usize,
 }
 
 /// What must be known in order to reload. Locked for the length of a reload,
 /// so that two of them follow one another.
 #[derive(Debug)]
-struct Live {
-    shards: usize,
-    config: Config,
+pub(super) struct Live {
+    pub(super) shards: usize,
+    pub(super) config: Config,
     entries: Vec<Entry>,
 }
 
@@ -49,7 +50,13 @@ impl Handle {
             commands,
             live: Arc::new(Mutex::new(live)),
             stopping: Arc::default(),
+            shards,
         }
+    }
+
+    /// How many shards the server has.
+    pub fn shards(&self) -> usize {
+        self.shards
     }
 
     /// Stop accepting, and let open tunnels end within the drain time. Called

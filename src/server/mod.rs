@@ -1,12 +1,14 @@
 //! The public face of a running front door.
 //!
 //! [`Server`] checks and binds, [`Running`] serves, and a [`Handle`] is a hold
-//! on it for any thread. `place` decides where shards run, `listeners` keeps
-//! what is bound, `thread` is one shard's.
+//! on it for any thread; `operator` has what it asks of tunnels and backends.
+//! `place` decides where shards run, `listeners` keeps what is bound, `thread` is
+//! one shard's.
 
 mod demands;
 mod handle;
 mod listeners;
+mod operator;
 mod place;
 mod thread;
 

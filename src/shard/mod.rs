@@ -8,6 +8,7 @@
 //! out its orders and keeps its clock.
 
 mod entrance;
+mod errands;
 mod handover;
 mod loads;
 mod room;
@@ -36,6 +37,7 @@ use crate::tls::{self, ClientParts, TicketKeys, TicketTerms};
 use crate::tunnel::{Ids, Pace, Rates, Records, Scratch, Surroundings, Terms, Turns, Way};
 pub(crate) use entrance::Door;
 use entrance::Entrance;
+use errands::{Errand, Errands};
 pub(crate) use loads::Loads;
 use room::Room;
 pub(crate) use room::descriptors_suffice_for;
@@ -76,6 +78,7 @@ pub(crate) struct Shard {
     /// How many tunnels of all shards there are descriptors for.
     tunnels_possible: usize,
     loads: Loads,
+    errands: Errands,
     /// One of its listeners is `Balanced`.
     balances: Cell<bool>,
     /// The order to drain has come. Nothing is taken up any more: what opened
@@ -129,6 +132,7 @@ impl Shard {
         } = setup;
         let number = seat.shard;
         let mesh = seat.mesh.clone();
+        let (errands, waiting) = Errands::new();
         let shard = Rc::new(Self {
             number,
             cpu,
@@ -154,6 +158,7 @@ impl Shard {
             room: Room::new(tunnels_possible),
             tunnels_possible,
             loads,
+            errands,
             balances: Cell::new(false),
             is_draining: Cell::new(false),
             doors_open: Cell::new(0),
@@ -187,6 +192,8 @@ impl Shard {
         shard.start(async move { around.turns.attend().await });
         let ticking = shard.clone();
         shard.start(async move { ticking.tick().await });
+        let running = shard.clone();
+        shard.start(async move { running.run_errands(&waiting).await });
         let naming = shard.clone();
         shard.start(async move { naming.keep_names().await });
         for number in 0..limits::HEARTBEAT_TASKS {
@@ -273,6 +280,19 @@ impl Shard {
                             service.judge(&verdict.address, verdict.up);
                         }
                     }
+                }
+                Order::Enable(switch) => {
+                    for service in self.services.borrow().iter() {
+                        if service.name() == &*switch.service {
+                            service.enable(&switch.address, switch.enabled);
+                        }
+                    }
+                    let _ = switch.reply.try_send(self.number);
+                }
+                // They take their time, and other orders do not wait for them.
+                Order::List(listing) => self.errands.add(Errand::List(listing)),
+                Order::Close { number, reply } => {
+                    self.errands.add(Errand::Close { number, reply });
                 }
                 Order::Rekey(keys) => self.rekey(keys, prepared.as_mut()),
                 Order::Adopt {

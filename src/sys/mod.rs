@@ -6,6 +6,7 @@
 //! - [`cpu`]: the CPUs that this process may use, and lists of CPUs;
 //! - [`cpu_time`]: what processes and threads have used of them;
 //! - `local_time`: the offset that syslog stamps need;
+//! - [`peer`]: who is at the other end of a Unix socket;
 //! - [`preflight`]: what this machine refuses, and how that is mended;
 //! - [`ring`]: how the executors' rings are set up;
 //! - [`rlimit`]: resource limits;
@@ -21,6 +22,7 @@
 pub mod cpu;
 pub mod cpu_time;
 pub(crate) mod local_time;
+pub mod peer;
 pub mod preflight;
 pub mod ring;
 pub mod rlimit;

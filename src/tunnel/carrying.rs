@@ -136,8 +136,8 @@ impl<C: Party, B: Party> Carry for Carrying<'_, C, B> {
         }
         // There may be more to do, but others are waiting. Where all there
         // is to do is to throw bytes away, that has its end, too.
-        if around.cut.get() {
-            return Poll::Ready(Err(Stop::Cut));
+        if let Some(stop) = tunnel.is_ordered_to_stop() {
+            return Poll::Ready(Err(stop));
         }
         if now >= due {
             return Poll::Ready(Err(Stop::Deadline));
@@ -201,13 +201,13 @@ impl<C: Party, B: Party> Carrying<'_, C, B> {
     fn stopped(mut self, stop: Stop) -> Parting {
         let half_closed = self.relay.is_half_closed();
         let cause = match stop {
-            Stop::Cut => Cause::Drained,
             Stop::Deadline if half_closed => Cause::HalfClose,
             Stop::Deadline => Cause::Idle,
+            Stop::Cut | Stop::Closed => stop.cause(),
         };
         let stalled = self.client.is_stalled() || self.backend.is_stalled();
         let (to_client, mut to_backend) = match stop {
-            Stop::Cut => (Farewell::Linger, Farewell::Reset),
+            Stop::Cut | Stop::Closed => (Farewell::Linger, Farewell::Reset),
             // Nothing is under way in either direction: an orderly end, as of
             // any idle connection.
             Stop::Deadline if !half_closed && !stalled => (Farewell::Linger, Farewell::Close),

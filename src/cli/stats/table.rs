@@ -117,6 +117,7 @@ fn write_backend(text: &mut String, backend: &BackendStats, shards: usize) {
         BackendState::Up => "up",
         BackendState::Ejected => "ejected",
         BackendState::Down => "down",
+        BackendState::Disabled => "disabled",
     };
     let check = match &backend.last_check {
         None => "",
