@@ -510,6 +510,13 @@ pub const ERRANDS_QUEUED_MAX: usize = 2 * ADMIN_CONNECTIONS_MAX;
 /// How long a list of tunnels, or the order to close one, may take.
 pub const ERRAND_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Over how long commands look at what is told for a span: the load of shards,
+/// bytes a second.
+pub const SAMPLE_SPAN: Duration = Duration::from_millis(500);
+
+/// How often `adit drain --wait` looks whether the server is gone.
+pub const DRAIN_LOOK: Duration = Duration::from_millis(100);
+
 /// Header fields in one HTTP message of the control plane.
 pub const HTTP_HEADERS_MAX: usize = 32;
 

@@ -15,6 +15,7 @@ use rustls::pki_types::ServerName;
 
 use super::Exit;
 use super::bench::BenchArgs;
+use super::operator::{BackendCommand, CloseArgs, DrainArgs, ShardsArgs, TunnelsArgs};
 
 /// What the program does when it is told nothing.
 pub(crate) const DEMONSTRATION: &str = "\
@@ -62,8 +63,22 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Show a running server's figures
     Stats(StatsArgs),
+    /// List a running server's open tunnels
+    Tunnels(TunnelsArgs),
+    /// Show how a running server's shards are doing
+    Shards(ShardsArgs),
+    /// Show backends, and take them out of service and back
+    #[command(arg_required_else_help = true)]
+    Backend {
+        #[command(subcommand)]
+        command: BackendCommand,
+    },
+    /// End open tunnels, one by one
+    Close(CloseArgs),
     /// Have a running server read its configuration, certificates and keys again
-    Reload(TargetArgs),
+    Reload(ReloadArgs),
+    /// Have a running server stop as SIGTERM does: open tunnels may end
+    Drain(DrainArgs),
     /// Make and rotate files of session ticket keys
     #[command(arg_required_else_help = true)]
     TicketKeys {
@@ -157,7 +172,7 @@ pub(crate) struct OverrideArgs {
     /// Log to the system's syslog daemon instead of standard error
     #[arg(long)]
     pub(crate) syslog: bool,
-    /// The Unix socket for "adit stats": a path, auto, or off [default: auto]
+    /// The Unix socket for "adit stats" and its like: a path, auto, or off [default: auto]
     #[arg(long, value_name = "PATH|off", value_parser = parse_admin, value_hint = ValueHint::FilePath)]
     pub(crate) admin: Option<AdminArg>,
     /// How long open tunnels may go on after the order to stop [default: 30s]
@@ -188,6 +203,15 @@ pub(crate) struct TargetArgs {
     /// Ask the server with this admin socket
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub(crate) admin: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ReloadArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) of: TargetArgs,
 }
 
 #[derive(Debug, Subcommand)]

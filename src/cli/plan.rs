@@ -16,6 +16,7 @@ use super::args::{
 };
 use super::bench::BenchPlan;
 use super::exit::Failure;
+use super::operator::Work;
 use super::source::Source;
 
 /// One thing to do.
@@ -25,7 +26,8 @@ pub(crate) enum Plan {
     Run(RunPlan),
     Check(RunPlan, Format),
     Stats(StatsPlan),
-    Reload(Target),
+    Reload(Target, Format),
+    Operate(Work),
     TicketKeys(TicketKeysCommand),
     Bench(BenchPlan),
     Convert(ConvertArgs),
@@ -84,7 +86,12 @@ impl Plan {
             Some(Command::Run(run)) => Self::serve(run),
             Some(Command::Check(check)) => Self::check(check),
             Some(Command::Stats(stats)) => Ok(Self::Stats(stats.into())),
-            Some(Command::Reload(of)) => Ok(Self::Reload(of.into())),
+            Some(Command::Tunnels(args)) => Ok(Self::Operate(Work::Tunnels(args))),
+            Some(Command::Close(args)) => Ok(Self::Operate(Work::Close(args))),
+            Some(Command::Drain(args)) => Ok(Self::Operate(Work::Drain(args))),
+            Some(Command::Backend { command }) => Ok(Self::Operate(Work::Backend(command))),
+            Some(Command::Shards(args)) => Ok(Self::Operate(Work::Shards(args))),
+            Some(Command::Reload(args)) => Ok(Self::Reload(args.of.into(), Format::new(args.json))),
             Some(Command::TicketKeys { command }) => Ok(Self::TicketKeys(command)),
             Some(Command::Bench(bench)) => bench.plan().map(Self::Bench),
             Some(Command::Convert(convert)) => Ok(Self::Convert(convert)),

@@ -6,7 +6,8 @@ use super::Control;
 use crate::limits;
 use crate::logging;
 use crate::mesh::{Mesh, Order};
-use crate::metrics::{ServiceStats, ShardStats, Stats, Totals};
+use crate::metrics::{RingStats, ServiceStats, ShardStats, Stats, Totals};
+use crate::sys::ring;
 
 /// Gatherings under way.
 #[derive(Debug, Default)]
@@ -92,6 +93,7 @@ impl Control {
         }
         let answered = |shard: &usize| shards.iter().any(|stats| stats.shard == *shard);
         let silent_shards = (0..self.mesh.len()).filter(|s| !answered(s)).collect();
+        let rings = ring::setup();
         Stats {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -101,6 +103,10 @@ impl Control {
             reloads: self.reloads,
             reloads_failed: self.reloads_failed,
             log_lines_dropped: logging::dropped(),
+            rings: RingStats {
+                cooperative: rings.cooperative,
+                plain: rings.plain,
+            },
             listeners: self.listeners.clone(),
             services,
             total,

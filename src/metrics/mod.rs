@@ -9,6 +9,7 @@ mod negotiated;
 mod query;
 mod service;
 mod stats;
+mod thread;
 mod tunnel;
 
 pub(crate) use counters::Counters;
@@ -18,5 +19,6 @@ pub(crate) use query::Rank;
 pub use query::{TunnelFilter, TunnelOrder, TunnelQuery};
 pub use service::{BackendState, BackendStats, CheckStats, ServiceStats};
 pub use stats::{CloseCount, ListenerStats, ShardStats, State, Stats, Totals};
+pub use thread::{RingStats, ThreadStats};
 pub(crate) use tunnel::TunnelView;
 pub use tunnel::{TunnelId, TunnelList, TunnelState, TunnelStats};

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{NegotiatedCounts, ServiceStats};
+use super::{NegotiatedCounts, RingStats, ServiceStats, ThreadStats};
 use crate::tunnel::CloseReason;
 
 /// The process at one moment: every shard's figures and their sum.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
     /// The program's version.
     pub version: String,
@@ -24,6 +24,9 @@ pub struct Stats {
     pub reloads_failed: u64,
     /// Log lines given up because the writer could not keep pace.
     pub log_lines_dropped: u64,
+    /// The rings that the shards' executors have set up.
+    #[serde(default)]
+    pub rings: RingStats,
     /// Where clients come in.
     pub listeners: Vec<ListenerStats>,
     /// What they lead to.
@@ -38,10 +41,11 @@ pub struct Stats {
 }
 
 /// What the server is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// It accepts connections.
+    #[default]
     Serving,
     /// It was told to stop and waits for open tunnels to end.
     Draining,
@@ -67,6 +71,9 @@ pub struct ShardStats {
     pub cpu: Option<usize>,
     /// Microseconds from the main shard's question to this answer.
     pub answer_micros: u64,
+    /// Its thread.
+    #[serde(default)]
+    pub thread: ThreadStats,
     /// Its figures.
     #[serde(flatten)]
     pub totals: Totals,

@@ -29,9 +29,10 @@ use crate::config::{self, AccessList};
 use crate::later::Later;
 use crate::limits;
 use crate::mesh::{Mesh, Order, Report, Seat};
-use crate::metrics::{Counters, ServiceStats, ShardStats};
+use crate::metrics::{Counters, ServiceStats, ShardStats, ThreadStats};
 use crate::plan::Plan;
 use crate::runtime::{self, Job, Queues};
+use crate::sys::{cpu_time, ring, thread};
 use crate::timer::{Tick, Timers};
 use crate::tls::{self, ClientParts, TicketKeys, TicketTerms};
 use crate::tunnel::{Ids, Pace, Rates, Records, Scratch, Surroundings, Terms, Turns, Way};
@@ -557,6 +558,12 @@ impl Shard {
             shard: self.number,
             cpu: self.cpu,
             answer_micros: u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX),
+            thread: ThreadStats {
+                id: thread::id(),
+                running_on: thread::running_on(),
+                cpu_seconds: cpu_time::of_this_thread().map_or(0.0, |time| time.as_secs_f64()),
+                submissions_left_out: ring::left_out().submissions,
+            },
             totals: self.around.counters.totals(),
         }
     }

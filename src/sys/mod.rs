@@ -11,6 +11,7 @@
 //! - [`ring`]: how the executors' rings are set up;
 //! - [`rlimit`]: resource limits;
 //! - [`socket`]: listeners, connections, and what is set on them;
+//! - `thread`: what the calling thread is;
 //! - `stream`: between descriptors and the executor's streams.
 //!
 //! Unsafe code is needed to hand pointers to system calls that neither the
@@ -28,3 +29,4 @@ pub mod ring;
 pub mod rlimit;
 pub mod socket;
 pub(crate) mod stream;
+pub(crate) mod thread;

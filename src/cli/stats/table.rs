@@ -264,7 +264,8 @@ fn write_troubles(text: &mut String, stats: &Stats) {
 #[cfg(test)]
 mod tests {
     use adit::metrics::{
-        CheckStats, CloseCount, ListenerStats, NegotiatedCounts, ServiceStats, ShardStats,
+        CheckStats, CloseCount, ListenerStats, NegotiatedCounts, RingStats, ServiceStats,
+        ShardStats, ThreadStats,
     };
     use adit::tunnel::{Cause, CloseReason, Phase, Side};
 
@@ -298,6 +299,7 @@ mod tests {
             shard,
             cpu: Some(shard + 127),
             answer_micros: 123_456,
+            thread: ThreadStats::default(),
             totals: totals(20),
         };
         Stats {
@@ -309,6 +311,7 @@ mod tests {
             reloads: 12,
             reloads_failed: 1,
             log_lines_dropped: 0,
+            rings: RingStats::default(),
             listeners: vec![ListenerStats {
                 name: "web".into(),
                 address: "*:443".into(),
