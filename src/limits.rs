@@ -514,8 +514,9 @@ pub const ERRAND_TIMEOUT: Duration = Duration::from_secs(5);
 /// bytes a second.
 pub const SAMPLE_SPAN: Duration = Duration::from_millis(500);
 
-/// How often `adit drain --wait` looks whether the server is gone.
-pub const DRAIN_LOOK: Duration = Duration::from_millis(100);
+/// How much longer than the drain time `adit drain --wait` waits: for tunnels
+/// that are cut to be told so, and for threads to end.
+pub const DRAIN_GRACE: Duration = Duration::from_secs(30);
 
 /// Header fields in one HTTP message of the control plane.
 pub const HTTP_HEADERS_MAX: usize = 32;

@@ -32,6 +32,19 @@ impl Endpoint {
         }
     }
 
+    /// The answer to what may take so long.
+    pub(crate) fn wait_for<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        timeout: Duration,
+    ) -> Result<T, Failure> {
+        let (status, body) = self.ask(Method::Get, path, timeout)?;
+        match status {
+            200 => self.understand(body).map(|(_, answer)| answer),
+            _ => Err(self.refused(&body)),
+        }
+    }
+
     /// Gives an order that is answered in JSON.
     pub(crate) fn order<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         match self.try_order(path)? {
@@ -51,14 +64,6 @@ impl Endpoint {
             200 => self.understand(why).map(|(_, answer)| Ok(answer)),
             400..=499 => Ok(Err(Refusal { status, why })),
             _ => Err(self.refused(&why)),
-        }
-    }
-
-    /// Whether anybody answers there at all.
-    pub(crate) fn is_there(&self) -> bool {
-        match client::get(&self.0, "/stats", limits::ADMIN_TIMEOUT) {
-            Ok(_) => true,
-            Err(error) => error.kind() == io::ErrorKind::TimedOut,
         }
     }
 

@@ -6,12 +6,12 @@
 //! has changed.
 
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use adit::config::{Admin, LogSink};
-use adit::control::admin::{self, Draining, Orders};
+use adit::control::admin::{self, Drained, Draining, Orders};
 use adit::logging::{self, Guard};
 use adit::metrics::{Stats, TunnelId, TunnelList, TunnelQuery, TunnelStats};
 use adit::sys::cpu;
@@ -83,10 +83,15 @@ where
     let desk = Desk {
         handle: handle.clone(),
         reload: Arc::clone(&reload),
+        end: Arc::default(),
     };
+    let end = Arc::clone(&desk.end);
     let _admin = admin::start(admin, desk)?;
     let _steering = Steering::start(signals, handle, reload)?;
-    match server.serve_forever()? {
+    let ended = server.serve_forever();
+    // Before the endpoint goes, which gives the answers that it owes.
+    end.tell(&ended);
+    match ended? {
         Outcome::Drained => {
             notice!("stopped; every tunnel had ended");
             Ok(Exit::Clean)
@@ -102,6 +107,36 @@ where
 struct Desk<R> {
     handle: Handle,
     reload: Arc<R>,
+    end: Arc<End>,
+}
+
+/// How the server ended, for those who wait for it.
+#[derive(Default)]
+struct End {
+    outcome: Mutex<Option<Result<Outcome, String>>>,
+    told: Condvar,
+}
+
+impl End {
+    fn tell(&self, ended: &Result<Outcome, Error>) {
+        let outcome = ended.as_ref().copied().map_err(ToString::to_string);
+        let mut known = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(outcome);
+        self.told.notify_all();
+    }
+
+    fn wait(&self) -> Result<Outcome, String> {
+        let mut known = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(outcome) = &*known {
+                return outcome.clone();
+            }
+            known = self
+                .told
+                .wait(known)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
 }
 
 impl<R> Orders for Desk<R>
@@ -129,6 +164,19 @@ where
             tunnels_open: stats.total.tunnels_open,
             drain_timeout_seconds: drain_timeout.as_secs_f64(),
         })
+    }
+
+    fn drained(&self) -> Result<Option<Drained>, Error> {
+        if !self.handle.is_stopping() {
+            return Ok(None);
+        }
+        let outcome = self.end.wait().map_err(Error::System)?;
+        Ok(Some(Drained {
+            tunnels_cut: match outcome {
+                Outcome::Drained => 0,
+                Outcome::Cut(tunnels) => tunnels,
+            },
+        }))
     }
 
     fn enable_backend(

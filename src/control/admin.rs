@@ -7,7 +7,7 @@
 
 mod answers;
 
-pub use answers::{Draining, Orders, Switched};
+pub use answers::{Drained, Draining, Orders, Switched};
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -250,6 +250,9 @@ mod tests {
         fn drain(&self) -> Result<Draining, Error> {
             Err(Error::Stopped)
         }
+        fn drained(&self) -> Result<Option<Drained>, Error> {
+            Ok(None)
+        }
         fn enable_backend(&self, service: &str, _: &str, _: bool) -> Result<Vec<usize>, Error> {
             Err(Error::Unknown(format!("there is no service {service}")))
         }
@@ -286,6 +289,7 @@ mod tests {
             (Method::Post, "/close", 400, "id="),
             (Method::Get, "/close?id=1-2", 405, "POST"),
             (Method::Post, "/drain", 503, "not running"),
+            (Method::Get, "/drain", 409, "not told"),
             (
                 Method::Post,
                 "/backends/disable?service=a%20b&backend=c:1",

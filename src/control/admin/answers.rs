@@ -39,6 +39,14 @@ pub trait Orders: Send + Sync + 'static {
     /// The server is not running.
     fn drain(&self) -> Result<Draining, Error>;
 
+    /// How the server ended, waited for: `GET /drain`. `None`: it was not told to
+    /// stop.
+    ///
+    /// # Errors
+    ///
+    /// It ended otherwise.
+    fn drained(&self) -> Result<Option<Drained>, Error>;
+
     /// Give a backend tunnels, or no more:
     /// `POST /backends/disable?service=web&backend=10.0.0.11:8080`. Gives the
     /// shards that have not said yet that it is so.
@@ -68,6 +76,13 @@ pub struct Draining {
     pub tunnels_open: u64,
     /// How long they may go on, in seconds, counted from the first such order.
     pub drain_timeout_seconds: f64,
+}
+
+/// How a server ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drained {
+    /// Tunnels that were cut when the drain time had run out.
+    pub tunnels_cut: u64,
 }
 
 /// The answer to the order to disable a backend, or to enable it.
@@ -103,12 +118,17 @@ pub(super) fn answer(request: &Request, orders: &impl Orders) -> Response {
         "/stats" | "/tunnels" | "/shards" | "/backends" if !reads => {
             Response::method_not_allowed("GET, HEAD")
         }
-        "/close" | "/drain" | "/reload" | "/backends/disable" | "/backends/enable" if reads => {
+        "/close" | "/reload" | "/backends/disable" | "/backends/enable" if reads => {
             Response::method_not_allowed("POST")
         }
         "/stats" => shown(orders.stats()),
         "/shards" => shown(orders.stats().map(|stats| stats.shards)),
         "/backends" => shown(orders.stats().map(|stats| stats.services)),
+        "/drain" if reads => match orders.drained() {
+            Ok(Some(drained)) => Response::json(&drained),
+            Ok(None) => Response::text(409, "the server was not told to stop\n"),
+            Err(error) => Response::text(500, format!("{error}\n")),
+        },
         "/tunnels" => match TunnelQuery::from_request(request) {
             Ok(query) => shown(orders.tunnels(query)),
             Err(why) => Response::text(400, format!("{why}\n")),
@@ -230,6 +250,9 @@ mod tests {
             panic!("asked for");
         }
         fn drain(&self) -> Result<Draining, Error> {
+            panic!("asked for");
+        }
+        fn drained(&self) -> Result<Option<Drained>, Error> {
             panic!("asked for");
         }
         fn enable_backend(&self, _: &str, _: &str, _: bool) -> Result<Vec<usize>, Error> {
