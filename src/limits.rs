@@ -514,6 +514,16 @@ pub const ERRAND_TIMEOUT: Duration = Duration::from_secs(5);
 /// bytes a second.
 pub const SAMPLE_SPAN: Duration = Duration::from_millis(500);
 
+/// How often `adit top` asks a server that did not answer, at most.
+pub const TOP_RETRY: Duration = Duration::from_secs(1);
+
+/// For how many pictures `adit top` remembers what went through the server: no
+/// terminal is wider.
+pub const TOP_HISTORY: usize = 512;
+
+/// The most tunnels that `adit top` asks for: no terminal is higher.
+pub const TOP_TUNNELS: usize = 200;
+
 /// How much longer than the drain time `adit drain --wait` waits: for tunnels
 /// that are cut to be told so, and for threads to end.
 pub const DRAIN_GRACE: Duration = Duration::from_secs(30);

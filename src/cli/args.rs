@@ -16,6 +16,7 @@ use rustls::pki_types::ServerName;
 use super::Exit;
 use super::bench::BenchArgs;
 use super::operator::{BackendCommand, CloseArgs, DrainArgs, ShardsArgs, TunnelsArgs};
+use super::top::TopArgs;
 
 /// What the program does when it is told nothing.
 pub(crate) const DEMONSTRATION: &str = "\
@@ -63,6 +64,8 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Show a running server's figures
     Stats(StatsArgs),
+    /// Watch a running server, live
+    Top(TopArgs),
     /// List a running server's open tunnels
     Tunnels(TunnelsArgs),
     /// Show how a running server's shards are doing
@@ -406,7 +409,7 @@ fn parse_drain(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     text.parse()
         .ok()
         .filter(|seconds: &f64| (0.1..=86_400.0).contains(seconds))

@@ -20,6 +20,7 @@ mod run;
 mod source;
 mod stats;
 mod ticket_keys;
+mod top;
 mod watch;
 
 use std::ffi::OsString;
@@ -60,6 +61,7 @@ fn carry_out(plan: Plan) -> Result<Exit, Failure> {
         Plan::Check(plan, format) => check::run(&plan, format),
         Plan::Stats(plan) => stats::run(&plan),
         Plan::Reload(of, format) => reload::run(&of, format),
+        Plan::Top(args) => top::run(args),
         Plan::Operate(work) => operator::run(work),
         Plan::TicketKeys(command) => ticket_keys::run(command),
         Plan::Bench(plan) => bench::run(plan),

@@ -18,6 +18,7 @@ use super::bench::BenchPlan;
 use super::exit::Failure;
 use super::operator::Work;
 use super::source::Source;
+use super::top::TopArgs;
 
 /// One thing to do.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub(crate) enum Plan {
     Stats(StatsPlan),
     Reload(Target, Format),
     Operate(Work),
+    Top(TopArgs),
     TicketKeys(TicketKeysCommand),
     Bench(BenchPlan),
     Convert(ConvertArgs),
@@ -86,6 +88,7 @@ impl Plan {
             Some(Command::Run(run)) => Self::serve(run),
             Some(Command::Check(check)) => Self::check(check),
             Some(Command::Stats(stats)) => Ok(Self::Stats(stats.into())),
+            Some(Command::Top(args)) => Ok(Self::Top(args)),
             Some(Command::Tunnels(args)) => Ok(Self::Operate(Work::Tunnels(args))),
             Some(Command::Close(args)) => Ok(Self::Operate(Work::Close(args))),
             Some(Command::Drain(args)) => Ok(Self::Operate(Work::Drain(args))),

@@ -26,6 +26,7 @@ pub struct TunnelQuery {
     /// The other way round.
     pub reverse: bool,
     limit: usize,
+    rates: bool,
 }
 
 /// What tunnels are ordered by. Amounts begin with the greatest, texts with the
@@ -130,6 +131,7 @@ impl Default for TunnelQuery {
             order: TunnelOrder::default(),
             reverse: false,
             limit: limits::TUNNELS_LISTED_DEFAULT,
+            rates: false,
         }
     }
 }
@@ -164,6 +166,12 @@ impl TunnelQuery {
         self.limit
     }
 
+    /// With the rates of the moment, whether or not order or filters need them.
+    pub fn with_rates(mut self) -> Self {
+        self.rates = true;
+        self
+    }
+
     /// Whether the rates of the moment are to be found out.
     pub fn wants_rates(&self) -> bool {
         let by_rate = |filter: &TunnelFilter| match &filter.test {
@@ -172,7 +180,7 @@ impl TunnelQuery {
                 .any(|term| matches!(term, Term::Amount(AmountKey::Rate, ..))),
             Test::Anywhere(_) => false,
         };
-        self.order == TunnelOrder::Rate || self.filters.iter().any(by_rate)
+        self.rates || self.order == TunnelOrder::Rate || self.filters.iter().any(by_rate)
     }
 
     /// As the query of `GET /tunnels`.
@@ -180,6 +188,9 @@ impl TunnelQuery {
         let mut query = format!("limit={}&sort={}", self.limit, self.order);
         if self.reverse {
             query += "&reverse=true";
+        }
+        if self.rates {
+            query += "&rates=true";
         }
         for filter in &self.filters {
             query += "&filter=";
@@ -203,11 +214,10 @@ impl TunnelQuery {
             query.order = order.parse()?;
         }
         for reverse in request.query_texts("reverse") {
-            query.reverse = match reverse.as_str() {
-                "true" => true,
-                "false" => false,
-                _ => return Err("reverse: write true or false".into()),
-            };
+            query.reverse = yes_or_no("reverse", &reverse)?;
+        }
+        for rates in request.query_texts("rates") {
+            query.rates = yes_or_no("rates", &rates)?;
         }
         for filter in request.query_texts("filter") {
             query.filters.push(filter.parse()?);
@@ -463,6 +473,11 @@ impl Term {
     }
 }
 
+fn yes_or_no(key: &str, text: &str) -> Result<bool, String> {
+    text.parse()
+        .map_err(|_| format!("{key}: write true or false"))
+}
+
 /// The least and the most of a range.
 fn amounts(key: AmountKey, text: &str) -> Result<(f64, f64), String> {
     let (least, most) = text.split_once("..").unwrap_or((text, ""));
@@ -686,6 +701,7 @@ mod tests {
             .filter("grün".parse().expect("a filter"))
             .order(TunnelOrder::Rate)
             .reversed(true)
+            .with_rates()
             .limit(7);
         let head = format!(
             "GET /tunnels?{} HTTP/1.1\r\nHost: a\r\n\r\n",

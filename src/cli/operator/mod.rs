@@ -9,6 +9,7 @@ mod shards;
 mod tunnels;
 
 pub(crate) use args::{BackendCommand, CloseArgs, DrainArgs, ShardsArgs, TunnelsArgs};
+pub(crate) use backend::{check, state};
 
 use serde::Serialize;
 
