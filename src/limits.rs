@@ -517,6 +517,9 @@ pub const SAMPLE_SPAN: Duration = Duration::from_millis(500);
 /// How often `adit top` asks a server that did not answer, at most.
 pub const TOP_RETRY: Duration = Duration::from_secs(1);
 
+/// How late an answer may be before `adit top` tells that it is missing.
+pub const TOP_LATE: Duration = Duration::from_secs(2);
+
 /// For how many pictures `adit top` remembers what went through the server: no
 /// terminal is wider.
 pub const TOP_HISTORY: usize = 512;

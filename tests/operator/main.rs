@@ -15,4 +15,5 @@ mod backends;
 mod close;
 mod drain;
 mod shards;
+mod top;
 mod tunnels;

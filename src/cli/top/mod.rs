@@ -1,8 +1,8 @@
 //! `adit top`: a live view of a running server.
 //!
 //! [`state`] is what is shown and what keys do to it, [`rates`] what can be told
-//! from two pictures of a server, [`view`] how it looks: none of them knows a
-//! terminal or a clock. [`screen`] is the terminal, and [`poller`] the thread
+//! from two pictures of a server, [`view`] how it looks, and [`rows`] its lists:
+//! none of them knows a terminal or a clock. [`screen`] is the terminal, and [`poller`] the thread
 //! that asks the server, so that keys are never kept waiting by it.
 
 mod args;
@@ -10,6 +10,7 @@ mod columns;
 mod glyphs;
 mod poller;
 mod rates;
+mod rows;
 mod screen;
 mod state;
 mod view;

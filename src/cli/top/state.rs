@@ -19,6 +19,10 @@ pub(super) struct Top {
     /// What went through, the latest last.
     pub(super) history: VecDeque<Flow>,
     pub(super) trouble: Option<Trouble>,
+    /// When it was last heard of.
+    heard: Option<Instant>,
+    /// For how many seconds an answer is overdue, if it is.
+    pub(super) late: Option<u64>,
     pub(super) paused: bool,
     pub(super) page: Page,
     pub(super) order: TunnelOrder,
@@ -98,6 +102,8 @@ impl Top {
             rates: None,
             history: VecDeque::new(),
             trouble: None,
+            heard: None,
+            late: None,
             paused: false,
             page: Page::All,
             order,
@@ -133,6 +139,8 @@ impl Top {
     /// Takes in what has been heard of the server. While it is paused, pictures
     /// are let pass.
     pub(super) fn take(&mut self, heard: Heard, now: Instant) {
+        self.heard = Some(now);
+        self.late = None;
         let picture = match heard {
             Ok(picture) => picture,
             Err(why) => {
@@ -174,7 +182,10 @@ impl Top {
     /// Notes the time. Whether that is to be seen.
     pub(super) fn tick(&mut self, now: Instant) -> bool {
         let Some(trouble) = &mut self.trouble else {
-            return false;
+            let heard = *self.heard.get_or_insert(now);
+            let late = now.saturating_duration_since(heard + self.every);
+            let late = (late >= limits::TOP_LATE).then(|| late.as_secs());
+            return std::mem::replace(&mut self.late, late) != late;
         };
         let seconds = now.saturating_duration_since(trouble.since).as_secs();
         std::mem::replace(&mut trouble.seconds, seconds) != seconds
@@ -457,6 +468,19 @@ mod tests {
         assert!(top.picture.is_some() && top.rates.is_some());
         top.take(picture(2, 0.5), now);
         assert!(top.trouble.is_none() && top.rates.is_none() && top.history.is_empty());
+    }
+
+    #[test]
+    fn an_answer_that_does_not_come_is_missed() {
+        let mut top = top();
+        let now = Instant::now();
+        top.take(picture(1, 1.0), now);
+        let second = Duration::from_secs(1);
+        assert!(!top.tick(now + second * 2));
+        assert!(top.tick(now + second * 5));
+        assert_eq!(top.late, Some(4));
+        top.take(picture(1, 6.0), now + second * 6);
+        assert_eq!(top.late, None);
     }
 
     #[test]

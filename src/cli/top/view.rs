@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use adit::metrics::{BackendState, BackendStats, ServiceStats, ShardStats, State, TunnelStats};
+use adit::metrics::{ShardStats, State};
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -12,10 +12,13 @@ use ratatui::text::{Line, Span};
 use super::columns::{Column, lay_out, shorten};
 use super::glyphs::Look;
 use super::poller::Picture;
-use super::rates::{Failures, Flow, Rates, is_failure};
+use super::rates::Flow;
+use super::rows::{
+    BACKENDS, FAILURES, Row, SHARDS, TUNNELS, backend_rows, bytes, failure_rows, load_of, number,
+    shard_rows, tunnel_row,
+};
 use super::state::{Page, Top};
 use crate::cli::human;
-use crate::cli::operator;
 
 /// What the keys do, for `--help`.
 pub(super) const KEYS_IN_HELP: &str = "Press ? in it for its keys; q quits.";
@@ -83,12 +86,21 @@ impl Sheet<'_> {
     }
 
     /// Titles, and rows with their styles.
-    fn table(&mut self, columns: &[Column], rows: Vec<(Vec<String>, Style)>) {
+    fn table(&mut self, columns: &[Column], rows: Vec<Row>) {
         let (cells, styles): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
         let lines = lay_out(columns, &cells, self.width());
         let styles = std::iter::once(self.look.faint()).chain(styles);
         for (line, style) in lines.iter().zip(styles) {
             self.text(line, style);
+        }
+    }
+
+    /// The same, or a word that there is nothing.
+    fn table_or_none(&mut self, columns: &[Column], rows: Vec<Row>) {
+        if rows.is_empty() {
+            self.text("none", self.look.faint());
+        } else {
+            self.table(columns, rows);
         }
     }
 
@@ -168,14 +180,12 @@ fn draw_page(sheet: &mut Sheet<'_>, top: &mut Top, picture: &Picture) {
 }
 
 /// A list that can be gone through, in what is left.
-fn draw_list(
-    sheet: &mut Sheet<'_>,
-    top: &mut Top,
-    columns: &[Column],
-    rows: Vec<(Vec<String>, Style)>,
-) {
+fn draw_list(sheet: &mut Sheet<'_>, top: &mut Top, columns: &[Column], rows: Vec<Row>) {
     let visible = sheet.left().saturating_sub(1);
     top.scroll = top.scroll.min(rows.len().saturating_sub(visible));
+    if rows.is_empty() {
+        return sheet.table_or_none(columns, rows);
+    }
     let rows = rows.into_iter().skip(top.scroll).take(visible).collect();
     sheet.table(columns, rows);
 }
@@ -183,7 +193,7 @@ fn draw_list(
 fn draw_process(sheet: &mut Sheet<'_>, top: &Top, picture: &Picture) {
     let (look, stats) = (sheet.look, &picture.stats);
     let state = match stats.state {
-        State::Serving if top.trouble.is_some() => ("gone", look.bad()),
+        _ if top.trouble.is_some() => ("gone", look.bad()),
         State::Serving => ("serving", look.good()),
         State::Draining => ("draining", look.doubtful()),
     };
@@ -278,19 +288,6 @@ fn draw_flow(sheet: &mut Sheet<'_>, top: &Top) {
     }
 }
 
-const SHARDS: [Column; 10] = [
-    Column::amount("shard", 5, 0),
-    Column::amount("cpu", 4, 5),
-    Column::amount("load", 5, 1),
-    Column::text("", 10, 2),
-    Column::amount("open", 7, 1),
-    Column::amount("conn/s", 7, 3),
-    Column::amount("handsh/s", 8, 6),
-    Column::amount("up/s", 8, 4),
-    Column::amount("down/s", 8, 4),
-    Column::amount("answer", 8, 7),
-];
-
 fn draw_shards(sheet: &mut Sheet<'_>, top: &Top, picture: &Picture, most: usize) {
     let shards = &picture.stats.shards;
     if shards.len() <= most {
@@ -331,59 +328,6 @@ fn draw_shards(sheet: &mut Sheet<'_>, top: &Top, picture: &Picture, most: usize)
     }
 }
 
-fn load_of(rates: Option<&Rates>, shard: usize) -> Option<f64> {
-    Some(rates?.shard(shard)?.load)
-}
-
-fn shard_rows(top: &Top, picture: &Picture, look: Look, width: usize) -> Vec<(Vec<String>, Style)> {
-    // Whatever the other columns leave, and no more than can be read.
-    let bar = width.saturating_sub(62).clamp(10, 30);
-    let row = |shard: &ShardStats| {
-        let rates = top
-            .rates
-            .as_ref()
-            .and_then(|rates| rates.shard(shard.shard));
-        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".into());
-        let flow = rates.map(|rates| rates.flow);
-        let load = rates.map(|rates| rates.load);
-        let cells = vec![
-            shard.shard.to_string(),
-            or_dash(shard.cpu.map(|cpu| cpu.to_string())),
-            or_dash(load.map(|load| format!("{:.0} %", load * 100.0))),
-            look.bar_of(load.unwrap_or(0.0), bar),
-            human::count(shard.totals.tunnels_open),
-            or_dash(flow.map(|flow| number(flow.connections))),
-            or_dash(flow.map(|flow| number(flow.full + flow.resumed))),
-            or_dash(flow.map(|flow| bytes(flow.up))),
-            or_dash(flow.map(|flow| bytes(flow.down))),
-            format!("{:.1} ms", shard.answer_micros as f64 / 1000.0),
-        ];
-        let style = match load {
-            Some(load) if load >= 0.9 => look.bad(),
-            Some(load) if load >= 0.7 => look.doubtful(),
-            _ => look.bar(),
-        };
-        (cells, style)
-    };
-    picture.stats.shards.iter().map(row).collect()
-}
-
-const FAILURES: [Column; 3] = [
-    Column::text("failures", 12, 0),
-    Column::amount("per s", 6, 1),
-    Column::amount("total", 6, 2),
-];
-
-const BACKENDS: [Column; 7] = [
-    Column::text("backend", 10, 0),
-    Column::text("state", 8, 1),
-    Column::text("check", 5, 5),
-    Column::amount("open", 5, 2),
-    Column::amount("conn/s", 6, 3),
-    Column::amount("failed", 6, 6),
-    Column::text("service", 8, 4),
-];
-
 fn draw_failures_and_backends(sheet: &mut Sheet<'_>, top: &Top, picture: &Picture, most: usize) {
     let look = sheet.look;
     let failures = failure_rows(top, picture, look);
@@ -403,12 +347,12 @@ fn draw_failures_and_backends(sheet: &mut Sheet<'_>, top: &Top, picture: &Pictur
         {
             let mut left = sheet.part(0, half - 1, rows + 2);
             heading(&mut left, "failures", failures.len(), rows);
-            left.table(&FAILURES, failures.into_iter().take(rows).collect());
+            left.table_or_none(&FAILURES, failures.into_iter().take(rows).collect());
         }
         {
             let mut right = sheet.part(half, width - half, rows + 2);
             heading(&mut right, "backends", backends.len(), rows);
-            right.table(&BACKENDS, backends.into_iter().take(rows).collect());
+            right.table_or_none(&BACKENDS, backends.into_iter().take(rows).collect());
         }
         sheet.row += ((rows + 2).min(sheet.left())) as u16;
         return;
@@ -422,89 +366,6 @@ fn draw_failures_and_backends(sheet: &mut Sheet<'_>, top: &Top, picture: &Pictur
     heading(sheet, "backends", backends.len(), rows);
     sheet.table(&BACKENDS, backends.into_iter().take(rows).collect());
 }
-
-fn failure_rows(top: &Top, picture: &Picture, look: Look) -> Vec<(Vec<String>, Style)> {
-    // Before there are rates there are totals.
-    let totals = || {
-        let closed = picture.stats.total.closed.iter();
-        let mut totals: Vec<Failures> = closed
-            .filter(|close| is_failure(close.reason))
-            .map(|close| Failures {
-                reason: close.reason,
-                per_second: 0.0,
-                total: close.count,
-            })
-            .collect();
-        totals.sort_by_key(|one| std::cmp::Reverse(one.total));
-        totals
-    };
-    let failures = match &top.rates {
-        Some(rates) => rates.failures.clone(),
-        None => totals(),
-    };
-    let row = |one: Failures| {
-        let cells = vec![
-            one.reason.to_string(),
-            number(one.per_second),
-            human::count(one.total),
-        ];
-        let style = match one.per_second > 0.0 {
-            true => look.doubtful(),
-            false => Style::new(),
-        };
-        (cells, style)
-    };
-    failures.into_iter().map(row).collect()
-}
-
-fn backend_rows(top: &Top, picture: &Picture, look: Look) -> Vec<(Vec<String>, Style)> {
-    let row = |service: &ServiceStats, backend: &BackendStats| {
-        let rates = top.rates.as_ref();
-        let rates = rates.and_then(|rates| rates.backend(&service.name, &backend.address));
-        let cells = vec![
-            backend.address.clone(),
-            operator::state(backend.state).to_owned(),
-            operator::check(backend).to_owned(),
-            human::count(backend.tunnels_open),
-            rates.map_or_else(|| "–".into(), |rates| number(rates.connects)),
-            human::count(backend.connect_failures),
-            service.name.clone(),
-        ];
-        let fails = rates.is_some_and(|rates| rates.failures > 0.0);
-        let style = match backend.state {
-            BackendState::Down => look.bad(),
-            BackendState::Ejected => look.doubtful(),
-            BackendState::Up if fails => look.doubtful(),
-            BackendState::Up => look.good(),
-            BackendState::Disabled => look.faint(),
-        };
-        (cells, style)
-    };
-    let mut rows: Vec<(bool, (Vec<String>, Style))> = Vec::new();
-    for service in &picture.stats.services {
-        for backend in &service.backends {
-            let well = backend.state == BackendState::Up;
-            rows.push((well, row(service, backend)));
-        }
-    }
-    // What is not well is not to be scrolled to; else as they are configured.
-    rows.sort_by_key(|(well, _)| *well);
-    rows.into_iter().map(|(_, row)| row).collect()
-}
-
-const TUNNELS: [Column; 11] = [
-    Column::text("id", 6, 0),
-    Column::amount("per s", 8, 1),
-    Column::amount("up", 8, 7),
-    Column::amount("down", 8, 8),
-    Column::amount("age", 6, 3),
-    Column::text("client", 15, 2),
-    Column::text("name", 8, 4),
-    Column::text("backend", 10, 5),
-    Column::text("state", 9, 6),
-    Column::text("service", 8, 9),
-    Column::text("tls", 7, 10),
-];
 
 fn draw_tunnels(sheet: &mut Sheet<'_>, top: &mut Top, picture: &Picture) {
     let list = &picture.tunnels;
@@ -525,26 +386,6 @@ fn draw_tunnels(sheet: &mut Sheet<'_>, top: &mut Top, picture: &Picture) {
     sheet.heading(&heading);
     let rows = list.tunnels.iter().map(tunnel_row).collect();
     draw_list(sheet, top, &TUNNELS, rows);
-}
-
-fn tunnel_row(tunnel: &TunnelStats) -> (Vec<String>, Style) {
-    let or_dash = |text: &Option<String>| text.clone().unwrap_or_else(|| "–".into());
-    let cells = vec![
-        tunnel.id.to_string(),
-        human::bytes(tunnel.bytes_per_second.unwrap_or(0)),
-        human::bytes(tunnel.bytes_up),
-        human::bytes(tunnel.bytes_down),
-        age(tunnel.age_seconds),
-        tunnel
-            .client
-            .map_or_else(|| "unix".into(), |client| client.to_string()),
-        or_dash(&tunnel.sni),
-        or_dash(&tunnel.backend),
-        tunnel.state.to_string(),
-        or_dash(&tunnel.service),
-        or_dash(&tunnel.tls_version),
-    ];
-    (cells, Style::new())
 }
 
 fn draw_help(sheet: &mut Sheet<'_>) {
@@ -576,38 +417,18 @@ fn footer(top: &Top, look: Look) -> Vec<(String, Style)> {
             (format!("filter: {}_", typing.text), look.strong()),
         ];
     }
-    match &top.trouble {
-        Some(trouble) => vec![(
+    vec![match (&top.trouble, top.late) {
+        (Some(trouble), _) => (
             format!("no answer for {} s: {}", trouble.seconds, trouble.why),
             look.bad(),
-        )],
-        None => vec![(FOOTER.into(), look.faint())],
-    }
+        ),
+        (None, Some(seconds)) => (
+            format!("the server has not answered for {seconds} s"),
+            look.bad(),
+        ),
+        (None, None) => (FOOTER.into(), look.faint()),
+    }]
 }
 
-/// An amount a second.
-fn number(value: f64) -> String {
-    match value {
-        value if value <= 0.0 => "0".into(),
-        value if value < 9.95 => format!("{value:.1}"),
-        value => human::count(value.round() as u64),
-    }
-}
-
-fn bytes(value: f64) -> String {
-    human::bytes(value as u64)
-}
-
-/// An age in six characters at most.
-fn age(seconds: f64) -> String {
-    let seconds = seconds as u64;
-    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
-    match seconds {
-        0..60 => format!("{seconds}s"),
-        60..600 => format!("{minutes}m{:02}s", seconds % 60),
-        600..3600 => format!("{minutes}m"),
-        3600..86_400 => format!("{hours}h{:02}m", minutes % 60),
-        86_400..864_000 => format!("{days}d{:02}h", hours % 24),
-        _ => format!("{days}d"),
-    }
-}
+#[cfg(test)]
+mod tests;
