@@ -64,8 +64,8 @@ pub struct TunnelStats {
     /// Plaintext bytes from the backend to the client.
     pub bytes_down: u64,
     /// Bytes a second in both directions, since the tunnels were last looked
-    /// at, or since it was accepted if that is later. Only told where it was
-    /// asked for.
+    /// at; if that was too long ago, since it was accepted. Only told where it
+    /// was asked for.
     pub bytes_per_second: Option<u64>,
 }
 

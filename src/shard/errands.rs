@@ -219,16 +219,18 @@ fn carried(record: &Record) -> u64 {
         .saturating_add(record.bytes_down.get())
 }
 
-/// Bytes a second since the sample, or, for a tunnel that was not there yet,
-/// since it was.
+/// Bytes a second since the sample; without one, since the tunnel is there. One
+/// that is younger than the sample has carried nothing before: the few bytes of
+/// one that is a moment old are no great rate.
 fn rate(record: &Record, slot: usize, sample: Option<&Sample>, now: Instant) -> u64 {
-    let known = sample.and_then(|sample| match sample.carried.get(slot) {
-        Some((number, carried)) if *number == record.number => Some((sample.taken, *carried)),
-        _ => None,
-    });
-    let (since, before) = known.unwrap_or((record.accepted, 0));
-    let span = now
-        .saturating_duration_since(since)
-        .max(Duration::from_millis(1));
+    let (since, before) = match sample {
+        None => (record.accepted, 0),
+        Some(sample) => match sample.carried.get(slot) {
+            Some((number, carried)) if *number == record.number => (sample.taken, *carried),
+            _ => (sample.taken, 0),
+        },
+    };
+    let span = now.saturating_duration_since(since);
+    let span = span.max(Duration::from_millis(1));
     (carried(record).saturating_sub(before) as f64 / span.as_secs_f64()) as u64
 }
