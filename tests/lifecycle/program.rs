@@ -16,7 +16,7 @@ use rustls::ClientConfig;
 
 use crate::support::certificate::Certificate;
 use crate::support::client::{self, Client};
-use crate::support::{PATIENCE, wait_for};
+use crate::support::{PATIENCE, same_rights, wait_for};
 
 /// Descriptors by which two counts of an idle program may differ: one at each
 /// shard's door, which is not there between two waits, and one of an admin
@@ -67,7 +67,15 @@ impl Program {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let out = folder.join(format!("{number}.out"));
         let err = folder.join(format!("{number}.err"));
-        let words = [wrapper, &[env!("CARGO_BIN_EXE_adit")], words].concat();
+        let serves = words
+            .first()
+            .is_some_and(|w| *w == "run" || w.starts_with('-'));
+        let rights = if serves && !words.contains(&"--user") {
+            same_rights()
+        } else {
+            &[]
+        };
+        let words = [wrapper, &[env!("CARGO_BIN_EXE_adit")], words, rights].concat();
         let child = command(folder, &words)
             .stdout(File::create(&out).expect("a file"))
             .stderr(File::create(&err).expect("a file"))

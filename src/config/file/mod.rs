@@ -29,8 +29,11 @@ use super::error::clip;
 use super::position::{Kind, Node, Place, Span, SyntaxError};
 use super::reader::{read, sentence};
 use super::scan::scan;
-use super::units::{AdminSocket, BufferSize, Count, CpuList, ShardCount, WatchInterval};
-use super::{Admin, Config, ConfigError, Log, Shards, Timeouts, Truncation};
+use super::units::{
+    AccountName, AdminSocket, BufferSize, Count, CpuList, FilePath, ShardCount, Switch,
+    WatchInterval,
+};
+use super::{Admin, Config, ConfigError, Log, Privileges, Shards, Timeouts, Truncation};
 use crate::limits;
 use listener::{FileListener, listeners};
 use log::{FileLog, FileTimeouts};
@@ -125,6 +128,11 @@ struct FileConfig {
     log: Option<FileLog>,
     admin: Option<AdminSocket>,
     watch: Option<WatchInterval>,
+    user: Option<AccountName>,
+    group: Option<AccountName>,
+    chroot: Option<FilePath>,
+    core_dumps: Option<Switch>,
+    landlock: Option<Switch>,
 }
 
 impl FileConfig {
@@ -182,6 +190,13 @@ impl FileConfig {
             watch: self
                 .watch
                 .map_or(Some(limits::WATCH_INTERVAL), |interval| interval.0),
+            privileges: Privileges {
+                user: self.user.map(|user| user.0),
+                group: self.group.map(|group| group.0),
+                chroot: self.chroot.map(|folder| base.join(folder.0)),
+                core_dumps: self.core_dumps.is_some_and(|dumps| dumps.0),
+                landlock: self.landlock.is_none_or(|lock| lock.0),
+            },
         })
     }
 }
