@@ -11,6 +11,7 @@ mod backends;
 mod certificate;
 mod listener;
 mod policy;
+mod rights;
 mod service;
 
 use std::fmt::Write as _;
@@ -26,11 +27,12 @@ use super::exit::{Exit, Failure};
 use super::plan::{Format, RunPlan};
 use super::{output, run};
 use listener::ListenerReport;
+use rights::RightsReport;
 use service::ServiceReport;
 
 pub(crate) fn run(plan: &RunPlan, format: Format) -> Result<Exit, Failure> {
     let report = match plan.config() {
-        Ok(config) => Report::new(&config, SystemTime::now()),
+        Ok(config) => Report::new(plan, &config, SystemTime::now()),
         // A script that asked for JSON gets JSON, whatever is wrong.
         Err(failure) if format == Format::Json => Report::refused(failure.message),
         Err(failure) => return Err(failure),
@@ -56,11 +58,12 @@ struct Report {
     shards: usize,
     listeners: Vec<ListenerReport>,
     services: Vec<ServiceReport>,
+    rights: RightsReport,
     machine: Vec<Finding>,
 }
 
 impl Report {
-    fn new(config: &Config, now: SystemTime) -> Self {
+    fn new(plan: &RunPlan, config: &Config, now: SystemTime) -> Self {
         let mut loader = Loader::new(now);
         let listeners: Vec<_> = config
             .listeners
@@ -78,6 +81,7 @@ impl Report {
                 .iter()
                 .map(|service| ServiceReport::new(service, now))
                 .collect(),
+            rights: RightsReport::new(plan, config),
             machine: preflight::check(&Needs::of(config, shards)).findings,
         };
         report.ok = report.exit() == Exit::Clean;
@@ -91,6 +95,7 @@ impl Report {
             shards: 0,
             listeners: Vec::new(),
             services: Vec::new(),
+            rights: RightsReport::default(),
             machine: Vec::new(),
         }
     }
@@ -98,7 +103,8 @@ impl Report {
     /// The operator's own errors come first: they are there on any machine.
     fn exit(&self) -> Exit {
         let wrong = self.listeners.iter().any(|l| l.error.is_some())
-            || self.services.iter().any(|s| s.error.is_some());
+            || self.services.iter().any(|s| s.error.is_some())
+            || self.rights.error.is_some();
         if self.error.is_some() || wrong {
             Exit::Usage
         } else if self.machine.iter().any(|f| f.severity == Severity::Error) {
@@ -116,6 +122,7 @@ impl Report {
         for service in self.services.iter().filter(|service| !service.is_plain()) {
             service.write(&mut text);
         }
+        self.rights.write(&mut text);
         if let Some(error) = &self.error {
             let _ = writeln!(text, "configuration");
             line(&mut text, "ERROR", error);
@@ -204,6 +211,7 @@ mod tests {
             shards: 2,
             listeners: vec![listener],
             services: Vec::new(),
+            rights: RightsReport::default(),
             machine,
         }
     }
