@@ -1,11 +1,12 @@
 //! Listeners, as they are bound.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
-use crate::config::{Address, Config, Listener};
+use crate::config::{Accept, Address, Config, Listener};
 use crate::error::Error;
 use crate::metrics::ListenerStats;
-use crate::sys::socket::{self, Bound, SocketFile};
+use crate::sys::socket::{self, Bound, SocketFile, Steering};
 
 /// One listener, as it is bound.
 #[derive(Debug)]
@@ -17,12 +18,13 @@ pub(super) struct Entry {
 }
 
 /// Lets clients in at a listener's sockets, and deals them out: for each shard,
-/// its own.
+/// its own. `cpus` are those that shards are pinned to.
 pub(super) fn open(
     config: &Config,
     listener: &Listener,
     group: Vec<Bound>,
     shards: usize,
+    cpus: &Arc<[usize]>,
 ) -> Result<(Entry, Vec<Vec<OwnedFd>>), Error> {
     for bound in &group {
         if let Address::Tcp { .. } = bound.address {
@@ -30,6 +32,9 @@ pub(super) fn open(
                 socket::ask_tcp(fd.as_fd(), &listener.tcp, listener.backlog)
                     .map_err(|error| Error::System(format!("{}: {error}", listener.name)))?;
             }
+        }
+        if listener.accept == Accept::SameCpu {
+            steer(listener, bound, cpus)?;
         }
         bound
             .listen()
@@ -50,6 +55,21 @@ pub(super) fn open(
         _files: files,
     };
     Ok((entry, dealt))
+}
+
+/// Has each shard get what comes in on its CPU.
+fn steer(listener: &Listener, bound: &Bound, cpus: &Arc<[usize]>) -> Result<(), Error> {
+    let steering = Steering::new(Arc::clone(cpus));
+    for (shard, fd) in bound.fds.iter().enumerate() {
+        steering.steer(fd.as_fd(), shard).map_err(|error| {
+            Error::System(format!(
+                "{}: connections cannot be steered to the CPU they come in on ({error}); \
+                 write accept: Spread",
+                listener.name
+            ))
+        })?;
+    }
+    Ok(())
 }
 
 /// What statistics say of a listener.
