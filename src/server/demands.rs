@@ -47,9 +47,8 @@ fn check_steering(config: &Config, shards: &[Option<usize>]) -> Result<(), Error
         .find(|l| l.accept == Accept::SameCpu);
     match steered {
         Some(listener) if shards.iter().any(Option::is_none) => Err(Error::System(format!(
-            "{}: accept: SameCpu needs every shard on a CPU of its own, and these {} are not \
-             pinned: shards are neither one for each CPU nor placed; write placement: PerCpu, or \
-             name their CPUs (cpus)",
+            "{}: accept: SameCpu needs each shard pinned to a CPU, and with shards: {} they are \
+             not; leave shards to Auto, write placement: PerCpu, or name their CPUs (cpus)",
             listener.name,
             shards.len()
         ))),

@@ -60,7 +60,8 @@ struct Report {
     shards: usize,
     listeners: Vec<ListenerReport>,
     services: Vec<ServiceReport>,
-    /// Where shards run; none if they cannot run as the configuration has it.
+    /// Where shards run; without shards, if they cannot run as the
+    /// configuration has it.
     placement: Option<PlacementReport>,
     machine: Vec<Finding>,
 }
@@ -87,7 +88,9 @@ impl Report {
                 .iter()
                 .map(|service| ServiceReport::new(service, now))
                 .collect(),
-            placement: layout.as_ref().map(PlacementReport::new),
+            placement: layout
+                .or_else(|| Layout::of_machine().ok())
+                .map(|layout| PlacementReport::new(&layout)),
             machine: preflight::check(&Needs::of(config, shards)).findings,
         };
         report.ok = report.exit() == Exit::Clean;

@@ -42,6 +42,7 @@ impl PlacementReport {
             shard: shard_on(place.cpu),
         };
         Self {
+            // Without any shard, none may run anywhere.
             pinned: layout.shards.iter().all(Option::is_some),
             cpus: layout.topology.cpus.iter().map(report).collect(),
             offline: layout.topology.offline.clone(),
@@ -66,8 +67,8 @@ impl PlacementReport {
             let shard = match (first.shard, last.shard) {
                 (Some(first), Some(last)) => range(first, last),
                 _ if !first.allowed => "may not be used".into(),
-                _ if !self.pinned => "any".into(),
-                _ => "–".into(),
+                _ if self.pinned => "–".into(),
+                _ => "any".into(),
             };
             let _ = writeln!(
                 text,

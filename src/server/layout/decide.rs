@@ -142,8 +142,9 @@ fn check_caches(named: &[usize], topology: &Topology) -> Result<(), String> {
     let last = topology.cpus.iter().map(|cpu| cpu.cache).max().unwrap_or(0);
     match named.iter().find(|cache| **cache > last) {
         Some(wanted) => Err(format!(
-            "there is no cache domain {wanted}; write caches from 0 to {last}, as adit check \
-             counts them"
+            "there is no cache domain {wanted}; write caches of these, as adit check counts them: \
+             {}",
+            format_cpu_list(&(0..=last).collect::<Vec<_>>())
         )),
         None => Ok(()),
     }

@@ -19,8 +19,8 @@ use crate::sys::{cpu, quota};
 /// The CPUs of the machine, and which shard runs on which.
 #[derive(Clone, Debug)]
 pub struct Layout {
-    /// The CPU of each shard, in order; `None`: it is not pinned to one. Either
-    /// all of them are pinned, or none is.
+    /// The CPU of each shard, in order; `None`: it is not pinned. Either all of
+    /// them are pinned, each to a CPU of its own, or none is.
     pub shards: Vec<Option<usize>>,
     /// The CPUs that the process may use: its affinity mask.
     pub allowed: Vec<usize>,
@@ -37,25 +37,38 @@ impl Layout {
     ///
     /// [`Error::System`] if they cannot run as [`Config::shards`] wants it.
     pub fn of(config: &Config) -> Result<Self, Error> {
+        let machine = Self::of_machine()?;
+        machine.with(&config.shards).map_err(Error::System)
+    }
+
+    /// The machine alone, without a shard.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] if the kernel does not say which CPUs may be used.
+    pub fn of_machine() -> Result<Self, Error> {
         let allowed = cpu::allowed()
             .map_err(|error| Error::System(format!("the CPUs cannot be listed: {error}")))?;
         let topology = Topology::read(Path::new(SYSFS), &allowed);
-        let quota = quota::of_this_process();
-        Self::on(config.shards.clone(), allowed, topology, quota).map_err(Error::System)
+        Ok(Self::bare(allowed, topology, quota::of_this_process()))
     }
 
-    fn on(
-        asked: Shards,
-        allowed: Vec<usize>,
-        topology: Topology,
-        quota: Option<f64>,
-    ) -> Result<Self, String> {
-        Ok(Self {
-            shards: decide::shards(&asked, &allowed, &topology)?,
+    fn bare(allowed: Vec<usize>, topology: Topology, quota: Option<f64>) -> Self {
+        Self {
+            shards: Vec::new(),
             allowed,
             topology,
-            asked,
+            asked: Shards::default(),
             quota,
+        }
+    }
+
+    /// With these shards.
+    fn with(self, asked: &Shards) -> Result<Self, String> {
+        Ok(Self {
+            shards: decide::shards(asked, &self.allowed, &self.topology)?,
+            asked: asked.clone(),
+            ..self
         })
     }
 

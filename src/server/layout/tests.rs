@@ -41,7 +41,7 @@ impl Machine {
     }
 
     fn layout(&self, asked: Shards) -> Result<Layout, String> {
-        Layout::on(asked, self.allowed.clone(), self.topology(), None)
+        Layout::bare(self.allowed.clone(), self.topology(), None).with(&asked)
     }
 
     /// The CPUs of the shards; `any` where they are not pinned.
@@ -312,7 +312,7 @@ fn what_contradicts_itself_or_the_machine_is_refused() {
         (
             &machine,
             auto().caches("4"),
-            "no cache domain 4; write caches from 0 to 3",
+            "no cache domain 4; write caches of these, as adit check counts them: 0-3",
         ),
         (
             &bound,
@@ -398,8 +398,8 @@ fn what_is_doubtful_is_found() {
         (None, 8, ""),
     ] {
         let asked = by(Placement::PerCore).count(shards);
-        let topology = machine.topology();
-        let layout = Layout::on(asked, machine.allowed.clone(), topology, quota).unwrap();
+        let bare = Layout::bare(machine.allowed.clone(), machine.topology(), quota);
+        let layout = bare.with(&asked).unwrap();
         let findings = layout.findings();
         match findings.first() {
             Some(finding) => {
