@@ -28,13 +28,13 @@ pub(super) fn open(
 ) -> Result<(Entry, Vec<Vec<OwnedFd>>), Error> {
     for bound in &group {
         if let Address::Tcp { .. } = bound.address {
+            if listener.accept == Accept::SameCpu {
+                steer(listener, bound, cpus)?;
+            }
             for fd in &bound.fds {
                 socket::ask_tcp(fd.as_fd(), &listener.tcp, listener.backlog)
                     .map_err(|error| Error::System(format!("{}: {error}", listener.name)))?;
             }
-        }
-        if listener.accept == Accept::SameCpu {
-            steer(listener, bound, cpus)?;
         }
         bound
             .listen()
