@@ -1,6 +1,6 @@
 //! Listeners, as they are bound.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use crate::config::{Accept, Address, Config, Listener};
@@ -29,7 +29,7 @@ pub(super) fn open(
     for bound in &group {
         if let Address::Tcp { .. } = bound.address {
             if listener.accept == Accept::SameCpu {
-                steer(listener, bound, cpus)?;
+                steer(listener, bound.fds.iter().map(AsFd::as_fd), cpus)?;
             }
             for fd in &bound.fds {
                 socket::ask_tcp(fd.as_fd(), &listener.tcp, listener.backlog)
@@ -57,11 +57,16 @@ pub(super) fn open(
     Ok((entry, dealt))
 }
 
-/// Has each shard get what comes in on its CPU.
-fn steer(listener: &Listener, bound: &Bound, cpus: &Arc<[usize]>) -> Result<(), Error> {
+/// Has each shard get what comes in on its CPU: of the sockets of a group, in
+/// the order in which they are dealt to shards.
+fn steer<'a>(
+    listener: &Listener,
+    group: impl Iterator<Item = BorrowedFd<'a>>,
+    cpus: &Arc<[usize]>,
+) -> Result<(), Error> {
     let steering = Steering::new(Arc::clone(cpus));
-    for (shard, fd) in bound.fds.iter().enumerate() {
-        steering.steer(fd.as_fd(), shard).map_err(|error| {
+    for (index, fd) in group.enumerate() {
+        steering.steer(fd, index).map_err(|error| {
             Error::System(format!(
                 "{}: connections cannot be steered to the CPU they come in on ({error}); \
                  write accept: Spread",

@@ -70,7 +70,7 @@ use crate::sys::preflight::Kernel;
 /// given to any of those left.
 #[derive(Clone, Debug)]
 pub struct Steering {
-    /// The CPU of each socket.
+    /// The CPU of each socket. If there are more sockets, they begin anew.
     cpus: Arc<[usize]>,
     means: Means,
 }
@@ -86,7 +86,9 @@ const HEEDED_SINCE: Kernel = Kernel { major: 6, minor: 2 };
 
 impl Steering {
     /// For groups whose sockets are for these CPUs, in the order in which they
-    /// begin to listen.
+    /// begin to listen. Of a group with more sockets than CPUs the others are
+    /// dealt to the CPUs in turns; where the program is needed, these get only
+    /// what comes in on CPUs that have no socket.
     pub fn new(cpus: Arc<[usize]>) -> Self {
         let means = if Kernel::running() >= HEEDED_SINCE {
             Means::Option
@@ -96,9 +98,9 @@ impl Steering {
         Self { cpus, means }
     }
 
-    /// Steers to the socket with that index in its group, be it listening yet
-    /// or not. All of a group have to be given, the first one before it or any
-    /// other listens.
+    /// Steers to the socket with that index in its group. It has to be done for
+    /// each of them, be they listening or not; if not, the first is to listen
+    /// first.
     ///
     /// # Errors
     ///
@@ -108,16 +110,12 @@ impl Steering {
     pub fn steer(&self, fd: BorrowedFd<'_>, index: usize) -> io::Result<()> {
         match self.means {
             Means::Option => {
-                let cpu = self
-                    .cpus
-                    .get(index)
-                    .and_then(|cpu| c_int::try_from(*cpu).ok());
-                set_int(
-                    &fd,
-                    libc::SOL_SOCKET,
-                    SO_INCOMING_CPU,
-                    cpu.unwrap_or(NO_CPU),
-                )
+                let cpu = match self.cpus.len() {
+                    0 => None,
+                    count => c_int::try_from(self.cpus[index % count]).ok(),
+                };
+                let cpu = cpu.unwrap_or(NO_CPU);
+                set_int(&fd, libc::SOL_SOCKET, SO_INCOMING_CPU, cpu)
             }
             // It is the group's, and has to be attached once.
             Means::Program if index == 0 => {
@@ -246,6 +244,19 @@ mod tests {
             bound.listen().unwrap();
             assert_eq!(connect_from(cpus[0], &bound, port), [60, 0, 0]);
             assert!(is_spread(&connect_from(cpus[1], &bound, port)), "{means:?}");
+        }
+    }
+
+    #[test]
+    fn more_sockets_than_cpus_are_dealt_to_them_in_turns() {
+        let Some(cpus) = cpus() else { return };
+        for means in MEANS.into_iter().filter(|means| heeds(*means)) {
+            let (bound, port) = group(4);
+            steer(&bound, &steering(&[cpus[0], cpus[1]], means));
+            bound.listen().unwrap();
+            let taken = connect_from(cpus[1], &bound, port);
+            assert_eq!((taken[0], taken[2]), (0, 0), "{means:?}: {taken:?}");
+            assert_eq!(taken[1] + taken[3], 60, "{means:?}: {taken:?}");
         }
     }
 
