@@ -23,6 +23,7 @@ use crate::config::Config;
 use crate::control::{self, Outcome};
 use crate::error::Error;
 use crate::limits;
+use crate::logging::access::InUse;
 use crate::mesh::{Mesh, Message, Order, Report, Seat};
 use crate::metrics::ListenerStats;
 use crate::plan::Plan;
@@ -52,6 +53,7 @@ pub struct Server {
 #[derive(Debug)]
 pub struct Running {
     threads: Vec<JoinHandle<()>>,
+    access: InUse,
     mesh: Mesh,
     ended: flume::Receiver<Result<Outcome, String>>,
 }
@@ -79,7 +81,9 @@ impl Server {
     pub fn new(config: Config) -> Result<Self, Error> {
         let placement = place::placement(&config)?;
         demands::check(&config, placement.len())?;
-        let plan = Arc::new(Plan::new(config)?);
+        let access = InUse::default();
+        let plan = Arc::new(Plan::new(config, &access)?);
+        access.take_up(plan.access.clone());
         place::check_machine(&plan.config, placement.len())?;
         let addresses = plan
             .config
@@ -100,7 +104,7 @@ impl Server {
         let listeners = entries.iter().map(|entry| entry.stats.clone()).collect();
         let (mesh, seats, arriving) = Mesh::new(placement.len());
         let config = plan.config.clone();
-        let handle = Handle::new(mesh.commands(), config, placement.len(), entries);
+        let handle = Handle::new(mesh.commands(), config, placement.len(), entries, access);
         Ok(Self {
             plan,
             placement,
@@ -144,7 +148,7 @@ impl Server {
             mesh,
             seats,
             arriving,
-            ..
+            handle,
         } = self;
         let keys = TicketKeys::fresh().map_err(|error| Error::System(error.to_string()))?;
         let tunnels_possible = place::tunnels_possible(placement.len());
@@ -153,6 +157,7 @@ impl Server {
         let (ended_tx, ended) = flume::bounded(1);
         let mut running = Running {
             threads: Vec::with_capacity(placement.len()),
+            access: handle.access(),
             mesh: mesh.clone(),
             ended,
         };
@@ -243,6 +248,7 @@ impl Drop for Running {
             // It has reported what there was to report.
             let _ = thread.join();
         }
+        self.access.stop();
     }
 }
 

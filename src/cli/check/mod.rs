@@ -18,6 +18,7 @@ use std::time::SystemTime;
 
 use adit::Server;
 use adit::config::Config;
+use adit::logging;
 use adit::sys::preflight::{self, Finding, Needs, Severity};
 use adit::tls::Loader;
 use serde::Serialize;
@@ -70,7 +71,7 @@ impl Report {
         let shards = run::shard_count(config);
         let mut report = Self {
             ok: false,
-            error: Server::check(config).err().map(|error| error.to_string()),
+            error: logs(config).or_else(|| Server::check(config).err().map(|e| e.to_string())),
             shards,
             listeners,
             services: config
@@ -149,6 +150,16 @@ impl Report {
         );
         text
     }
+}
+
+/// What is wrong with the files that lines are to go to. None of them is made.
+fn logs(config: &Config) -> Option<String> {
+    let access = config.access_log.as_ref().map(|log| &log.sink);
+    let sinks = access.into_iter().chain([&config.log.sink]);
+    sinks
+        .filter_map(|sink| logging::check(sink).err())
+        .map(|error| error.to_string())
+        .next()
 }
 
 /// One line: what it is about, and what there is to say.
