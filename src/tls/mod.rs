@@ -3,13 +3,15 @@
 //!
 //! Off the shards, a [`Loader`] reads a listener's files into [`ServerParts`]:
 //! `pem` cuts them into blocks, `identity` pairs a certificate with its key and
-//! its OCSP response (`ocsp`), `directory` finds many, `store` keeps them small.
+//! its OCSP response (`ocsp`), `chain` looks at its issuers, `directory` finds
+//! many, `store` keeps them small.
 //! Each shard makes its own `resolver` from that, which chooses by name, and its
 //! own verifier of clients (`client_verify`, by `subject`). `client` is the
 //! other side: TLS towards backends.
 
 mod authorities;
 mod certificate;
+mod chain;
 mod client;
 mod client_verify;
 mod directory;

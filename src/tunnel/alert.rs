@@ -14,10 +14,7 @@ pub(super) fn record(alert: AlertDescription) -> [u8; 7] {
 
 /// What a peer is to be told instead of what rustls has for it. All of these
 /// come before anything is sealed, in the version that they are for.
-pub(super) fn instead(
-    error: &Error,
-    version: Option<ProtocolVersion>,
-) -> Option<AlertDescription> {
+pub(super) fn instead(error: &Error, version: Option<ProtocolVersion>) -> Option<AlertDescription> {
     match error {
         // RFC 6066, section 3.
         error if tls::is_unknown_name(error) => Some(AlertDescription::UnrecognisedName),
