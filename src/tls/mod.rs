@@ -47,6 +47,7 @@ use rustls::{Error, ServerConfig};
 
 use crate::config::{ClientTls, ServerTls};
 use crate::error::Error as LoadError;
+use crate::limits;
 
 /// What one listener on one shard accepts with.
 ///
@@ -68,8 +69,10 @@ pub(crate) fn server_config(
     // 0-RTT stays off. What a client sends with it can be sent again by anybody
     // who saw it (RFC 8446, section 8), and only the backend, which does not
     // learn of it from plain bytes, could know what may be done twice. To tell
-    // first from second would also take memory that all shards share.
-    config.max_early_data_size = 0;
+    // first from second would also take memory that all shards share. rustls
+    // takes it only for sessions in its storage, and there are none: this is how
+    // much of it is passed over.
+    config.max_early_data_size = limits::EARLY_DATA_SKIPPED_MAX;
     if let Some(log) = parts.key_log()? {
         config.key_log = Arc::new(log);
     }

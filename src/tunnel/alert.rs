@@ -23,11 +23,31 @@ pub(super) fn instead(error: &Error, version: Option<ProtocolVersion>) -> Option
         Error::NoCertificatesPresented if version == Some(ProtocolVersion::TLSv1_2) => {
             Some(AlertDescription::HandshakeFailure)
         }
+        // RFC 8446, section 6.2.
+        Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered) => {
+            Some(AlertDescription::ProtocolVersion)
+        }
         // RFC 8446, section 9.2.
         Error::PeerIncompatible(PeerIncompatible::KeyShareExtensionRequired) => {
             Some(AlertDescription::MissingExtension)
         }
         _ => None,
+    }
+}
+
+/// What a client with this ClientHello, as it came in, is refused for. rustls
+/// misses its signatures, which came with TLS 1.2, before it looks at its
+/// version.
+pub(super) fn understood(error: Error, hello: &[u8]) -> Error {
+    let missed = PeerIncompatible::SignatureAlgorithmsExtensionRequired;
+    match hello {
+        // The headers of record and message, and the newest version, unless an
+        // extension has newer ones, behind which TLS 1.2 stands here (RFC 8446,
+        // section 4.1.2).
+        [22, 3, _, _, _, 1, _, _, _, 3, 0..3, ..] if error == missed.into() => {
+            PeerIncompatible::Tls12NotOffered.into()
+        }
+        _ => error,
     }
 }
 

@@ -211,6 +211,7 @@ impl<C: Conversation> TlsEnd<C> {
                 // It is said once only.
                 Ok(ConnectionState::PeerClosed) => self.next = Next::Eof,
                 Ok(_) => break Ok(()),
+                Err(error) if C::IS_SERVER => break Err(alert::understood(error, &self.carry)),
                 Err(error) => break Err(error),
             }
         };
