@@ -343,6 +343,11 @@ fn unshaken(error: HandshakeError) -> (Cause, Option<String>) {
 fn connect_end(error: ConnectError) -> End {
     let (side, cause, detail) = match error {
         ConnectError::Unresolved(text) => (Side::Backend, Cause::Unresolved, text),
+        ConnectError::Unanswered => (
+            Side::Backend,
+            Cause::Timeout,
+            "the resolver does not answer".into(),
+        ),
         ConnectError::Refused(peer) => (
             Side::Backend,
             Cause::Refused,
@@ -357,6 +362,11 @@ fn connect_end(error: ConnectError) -> End {
             Side::Backend,
             Cause::Unreachable,
             format!("{peer} cannot be reached: {error}"),
+        ),
+        ConnectError::NoPort(peer, error) => (
+            Side::Server,
+            Cause::Resources,
+            format!("no local port is free for {peer}: {error}"),
         ),
         ConnectError::Resources(error) => (Side::Server, Cause::Resources, error.to_string()),
         ConnectError::Down => (
