@@ -24,7 +24,7 @@ use futures_lite::FutureExt;
 use futures_lite::future::poll_once;
 
 use crate::backend::{Making, Resolver, Service, Upstream};
-use crate::config::{self, AccessList, Config, ProxyTlv};
+use crate::config::{self, AccessList};
 use crate::later::Later;
 use crate::limits;
 use crate::mesh::{Mesh, Order, Report, Seat};
@@ -33,7 +33,7 @@ use crate::plan::Plan;
 use crate::runtime::{self, Job, Queues};
 use crate::timer::{Tick, Timers};
 use crate::tls::{self, ClientParts, TicketKeys, TicketTerms};
-use crate::tunnel::{Ids, Pace, Rates, Scratch, Surroundings, Terms, Turns, Way};
+use crate::tunnel::{Ids, Pace, Rates, Records, Scratch, Surroundings, Terms, Turns, Way};
 pub(crate) use entrance::Door;
 use entrance::Entrance;
 pub(crate) use loads::Loads;
@@ -145,6 +145,7 @@ impl Shard {
                 cut: Cell::new(false),
                 leaving: Cell::new(false),
                 ids: Ids::new(number),
+                records: Records::default(),
             }),
             keys: RefCell::new(keys),
             entrances: RefCell::default(),
@@ -338,8 +339,9 @@ impl Shard {
             entrances.push(PreparedEntrance {
                 listener: listener.clone(),
                 terms: Rc::new(Terms {
+                    listener: listener.name.as_str().into(),
                     tls,
-                    hears_hello: listener.passthrough || wants_name(listener, config),
+                    hears_hello: listener.passthrough,
                     ways,
                     service: service(listener.service)?,
                     access: Rc::new(AccessList::new(&listener.access)),
@@ -589,18 +591,4 @@ fn rekeyed(terms: &Terms, tickets: Option<&TicketTerms>, keys: &TicketKeys) -> O
             None
         }
     }
-}
-
-/// Whether somebody has to know the name that a listener's clients ask for.
-fn wants_name(listener: &config::Listener, config: &Config) -> bool {
-    let tells_name = |index: &usize| {
-        let service = config.services.get(*index);
-        let header = service.and_then(|service| service.proxy_protocol.as_ref());
-        header.is_some_and(|header| header.tlvs.contains(&ProxyTlv::Authority))
-    };
-    let mut services = listener.routes.iter().map(|route| route.service);
-    let routed = listener.routes.iter().any(|route| !route.sni.is_empty());
-    routed
-        || listener.tls.is_some()
-            && (tells_name(&listener.service) || services.any(|index| tells_name(&index)))
 }
