@@ -9,6 +9,7 @@
 //! - [`preflight`]: what this machine refuses, and how that is mended;
 //! - [`ring`]: how the executors' rings are set up;
 //! - [`rlimit`]: resource limits;
+//! - [`signals`]: signals that the parent process had blocked;
 //! - [`socket`]: listeners, connections, and what is set on them;
 //! - `stream`: between descriptors and the executor's streams.
 //!
@@ -24,5 +25,6 @@ pub(crate) mod local_time;
 pub mod preflight;
 pub mod ring;
 pub mod rlimit;
+pub mod signals;
 pub mod socket;
 pub(crate) mod stream;
