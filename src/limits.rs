@@ -254,6 +254,14 @@ pub const HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Default time that open tunnels get once the server is told to stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long ago bytes moved for a tunnel that is cut not to be in the midst of
+/// something.
+pub const UNDER_WAY: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether a client that is not being read has reset its
+/// connection: while its backend takes nothing, and while it waits for one.
+pub const GONE_INTERVAL: Duration = Duration::from_secs(2);
+
 /// How long a closing tunnel may take to hand the kernel's last bytes to a
 /// peer before the connection is reset.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
