@@ -14,6 +14,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use adit::Layout;
 use adit::config::{Address, Admin, Config, Source as From};
 use adit::control::admin;
 use adit::sys::account::{self, Account};
@@ -98,6 +99,8 @@ impl Privileges {
         files: &[PathBuf],
     ) -> Result<(), Failure> {
         let readable = readable(files);
+        // Which /sys tells, and a chroot need not have it.
+        let shards = shards(config);
         hand_over(user, config);
         if let Some(folder) = &config.privileges.chroot {
             privileges::enter_root(folder).map_err(|error| {
@@ -118,7 +121,7 @@ impl Privileges {
         privileges::set_dumpable(config.privileges.core_dumps)
             .map_err(|error| refused("what may read its memory", &error))?;
         // What the kernel lets root do was looked at before.
-        let report = preflight::check(&Needs::of(config, shards(config)));
+        let report = preflight::check(&Needs::of(config, shards));
         if let Some(finding) = report.errors().next() {
             return Err(Failure::runtime(format!(
                 "as user {}: {}\n  fix: {}",
@@ -322,7 +325,8 @@ fn needed(config: &Config) -> Vec<Capability> {
 }
 
 fn shards(config: &Config) -> usize {
-    super::run::shard_count(config)
+    // Where it cannot be said, the start says so.
+    Layout::of(config).map_or(1, |layout| layout.shards.len())
 }
 
 /// Which of these files, and of what is directly in those that are folders, can

@@ -13,9 +13,9 @@ use std::time::Duration;
 use adit::config::{Admin, LogSink};
 use adit::control::admin::{self, Orders};
 use adit::logging::{self, Guard};
-use adit::sys::cpu;
+use adit::sys::signals::unblock;
 use adit::{Config, Handle, Outcome, Server, notice};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
 use super::exit::{Exit, Failure};
@@ -50,12 +50,11 @@ fn start(
     // Before anything is bound: from here on a signal is an order.
     let signals = Steering::signals()?;
     let admin = config.admin.clone();
-    let shards = shard_count(&config);
     let server = Server::new(config.clone())?;
     // Before any thread speaks with the network.
     let confinement = privileges.give_up(&config, watched.files())?;
     watched.look_again();
-    announce(&server, shards);
+    announce(&server);
     let first = watched.every();
     let reloader = Arc::new(Reloader {
         plan,
@@ -112,7 +111,8 @@ where
 }
 
 /// One line for each listener. That all shards serve is the server's to say.
-pub(crate) fn announce(server: &Server, shards: usize) {
+pub(crate) fn announce(server: &Server) {
+    let shards = server.shards();
     let noun = if shards == 1 { "shard" } else { "shards" };
     for listener in server.listeners() {
         notice!(
@@ -120,15 +120,6 @@ pub(crate) fn announce(server: &Server, shards: usize) {
             listener.address,
             listener.service
         );
-    }
-}
-
-/// How many shards the configuration asks for.
-pub(crate) fn shard_count(config: &Config) -> usize {
-    match (config.shards.count, &config.shards.cpus) {
-        (Some(count), _) => count.get(),
-        (None, Some(cpus)) => cpus.len(),
-        (None, None) => cpu::allowed().map_or(1, |cpus| cpus.len()),
     }
 }
 
@@ -172,6 +163,8 @@ impl Reloader {
             .config(&self.plan)
             .inspect_err(|_| self.handle.reload_refused())
             .and_then(|config| {
+                // What the log could not take up is refused with all the rest.
+                logging::check(&config.log.sink).inspect_err(|_| self.handle.reload_refused())?;
                 let (log, admin) = (config.log.clone(), config.admin.clone());
                 self.confinement
                     .check(&config)
@@ -209,7 +202,10 @@ pub(crate) struct Steering {
 impl Steering {
     /// Takes the signals over; they wait until [`start`](Self::start).
     pub(crate) fn signals() -> Result<Signals, Failure> {
-        Signals::new([SIGTERM, SIGINT, SIGHUP])
+        const OURS: [i32; 4] = [SIGTERM, SIGINT, SIGHUP, SIGUSR1];
+        Signals::new(OURS)
+            // Only now that they end nothing any more.
+            .and_then(|signals| unblock(&OURS).map(|()| signals))
             .map_err(|error| Failure::runtime(format!("signals cannot be handled: {error}")))
     }
 
@@ -265,6 +261,10 @@ fn obey(signals: &mut Signals, handle: &Handle, reloads: &SyncSender<()>) {
                     log::error!("SIGHUP: cannot reload any more")
                 }
             },
+            SIGUSR1 => {
+                logging::reopen();
+                handle.reopen_logs();
+            }
             _ if !stopping => {
                 stopping = true;
                 notice!(

@@ -8,11 +8,14 @@ use std::task::{Poll, ready};
 
 use rustls::server::Acceptor;
 
+use super::alert;
 use super::cause::tls_cause;
 use super::closing::Farewell;
 use super::end::{Link, Party};
 use super::facts::Facts;
+use super::held::Kept;
 use super::parting::Parting;
+use super::record::Record;
 use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel};
 use crate::limits;
 use crate::proxy_protocol::{self, Parsed};
@@ -26,7 +29,7 @@ pub(super) struct Arrival {
     pub(super) socket: Socket,
     pub(super) origin: Origin,
     /// Read already, and the tunnel's to carry.
-    pub(super) early: Vec<u8>,
+    pub(super) early: Kept,
 }
 
 /// Who made a connection, and to whom.
@@ -55,21 +58,20 @@ impl Origin {
     }
 }
 
-/// What a ClientHello says that routes go by. rustls tells the name to none
-/// but those who read the ClientHello themselves.
+/// What the ClientHello of TLS that is passed through says, beside the name,
+/// that routes go by.
 #[derive(Debug, Default)]
 pub(super) struct Hello {
-    name: Option<String>,
     protocols: Vec<Vec<u8>>,
 }
 
 impl Hello {
     /// What is known of a client that has said this, and that end of whose
     /// connection is ours.
-    pub(super) fn facts<'a>(&'a self, client: &'a impl Party) -> Facts<'a> {
+    pub(super) fn facts<'a>(&'a self, record: &'a Record, client: &'a impl Party) -> Facts<'a> {
         let facts = client.facts();
         Facts {
-            name: self.name.as_deref(),
+            name: record.name(),
             protocols: match &facts.tls {
                 Some(_) => facts.protocols,
                 None => self.protocols.iter().map(Vec::as_slice).collect(),
@@ -86,7 +88,7 @@ impl Arrival {
         Self {
             socket,
             origin: Origin::default(),
-            early: Vec::new(),
+            early: Kept::default(),
         }
     }
 
@@ -126,8 +128,11 @@ impl Tunnel<'_> {
             let needed = match proxy_protocol::parse(&arrival.early) {
                 Ok(Parsed::Whole(header)) => {
                     arrival.origin.claimed = header.command.addresses();
+                    if let Some((source, _)) = arrival.origin.claimed {
+                        self.record.claim(source);
+                    }
                     let len = header.len;
-                    arrival.early.drain(..len);
+                    arrival.early.consume(len);
                     // The peer's own connections (LOCAL) were admitted with it.
                     if let Some((source, _)) = arrival.origin.claimed
                         && let Err(cause) = self.around.admit(self.terms, source.ip())
@@ -138,14 +143,14 @@ impl Tunnel<'_> {
                 }
                 Ok(Parsed::Partial { needed }) => needed,
                 Err(error) => {
-                    arrival.early = Vec::new();
+                    arrival.early = Kept::default();
                     let detail = Some(error.to_string());
                     return Err(arrival.refused((Cause::BadProxyHeader, detail)));
                 }
             };
             // No more than that, so that nothing is read beyond the header.
             if let Err(unheard) = self.read(&mut arrival, needed, due).await {
-                arrival.early = Vec::new();
+                arrival.early = Kept::default();
                 return Err(arrival.refused(unheard));
             }
         }
@@ -170,8 +175,10 @@ impl Tunnel<'_> {
             match acceptor.accept() {
                 Ok(Some(accepted)) => {
                     let hello = accepted.client_hello();
+                    if let Some(name) = hello.server_name() {
+                        self.record.hear(name.into());
+                    }
                     let hello = Hello {
-                        name: hello.server_name().map(str::to_owned),
                         protocols: hello
                             .alpn()
                             .map(|names| names.map(<[u8]>::to_vec).collect())
@@ -183,14 +190,22 @@ impl Tunnel<'_> {
                     break (Cause::TlsError, Some("the ClientHello is too long".into()));
                 }
                 Ok(None) => {}
-                Err((error, mut alert)) => {
-                    let is_tls = matches!(arrival.early.as_slice(), [22, 3, ..] | [22]);
+                Err((error, mut theirs)) => {
+                    let is_tls = matches!(&*arrival.early, [22, 3, ..] | [22]);
+                    let error = alert::understood(error, &arrival.early);
                     arrival.early.clear();
                     if !is_tls {
                         break (Cause::NotTls, None);
                     }
-                    // It writes to memory.
-                    let _ = alert.write_all(&mut arrival.early);
+                    match alert::instead(&error, None) {
+                        Some(alert) => arrival.early.extend(&alert::record(alert)),
+                        None => {
+                            let mut said = Vec::new();
+                            // It writes to memory.
+                            let _ = theirs.write_all(&mut said);
+                            arrival.early.extend(&said);
+                        }
+                    }
                     return Err(arrival.refused((tls_cause(&error), Some(error.to_string()))));
                 }
             }
@@ -201,7 +216,7 @@ impl Tunnel<'_> {
                 break unheard;
             }
         };
-        arrival.early = Vec::new();
+        arrival.early = Kept::default();
         Err(arrival.refused(unheard))
     }
 
@@ -224,7 +239,7 @@ impl Tunnel<'_> {
             Poll::Ready(match received {
                 Ok(0) => Err((Cause::Eof, None)),
                 Ok(n) => {
-                    early.extend_from_slice(&scratch.plain[..n]);
+                    early.extend(&scratch.plain[..n]);
                     Ok(())
                 }
                 Err(error) => Err((Cause::Reset, Some(error.to_string()))),
