@@ -22,8 +22,7 @@ pub struct Privileges {
     /// Whether a core of the process may be written, and other processes of its
     /// user may look into it; it holds private keys.
     pub core_dumps: bool,
-    /// Whether it confines what it may write and execute, where the kernel has
-    /// Landlock.
+    /// Whether it confines where it may write, if the kernel has Landlock.
     pub landlock: bool,
 }
 
