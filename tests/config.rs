@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use adit::config::{
     Address, Admin, CertSource, ClientTls, ClientVerify, Config, ConfigError, Listener, LogSink,
-    Placement, SealWith, ServerTls, ServerVerify, Service, SniNoMatch, SubjectPattern,
+    Placement, Privileges, SealWith, ServerTls, ServerVerify, Service, SniNoMatch, SubjectPattern,
     SyslogFacility, SyslogLevel, SyslogSink, TicketKeyFile, Tickets, Timeouts, TlsPolicy,
     TlsVersion, Truncation,
 };
@@ -181,6 +181,14 @@ fn the_full_file_holds_the_defaults() {
     assert_eq!(config.truncation, bare.truncation);
     assert_eq!(config.log.level, bare.log.level);
     assert_eq!(config.admin, bare.admin);
+    assert_eq!(
+        config.privileges,
+        Privileges {
+            user: Some("adit".into()),
+            group: Some("adit".into()),
+            ..bare.privileges
+        }
+    );
 }
 
 /// The keys are taken from the errors for unknown ones, so that a key added to
@@ -472,6 +480,19 @@ fn tls_is_read_as_it_is_meant() {
             allow: Vec::new(),
         })
     );
+    assert_eq!(
+        read(&with(
+            "user: 7, group: \"g\", chroot: \"jail\", core_dumps: true, landlock: false"
+        ))
+        .privileges,
+        Privileges {
+            user: Some("7".into()),
+            group: Some("g".into()),
+            chroot: Some("/etc/adit/jail".into()),
+            core_dumps: true,
+            landlock: false,
+        }
+    );
     assert_eq!(read(&with("watch: Off")).watch, None);
     assert_eq!(
         read(&with("watch: \"100ms\"")).watch,
@@ -752,6 +773,12 @@ fn what_is_wrong_with_tls_is_said_at_its_place() {
             "at least \"100ms\", or Off",
         ),
         (with("watch: Never"), "Never", "write Off, or a duration"),
+        (with("user: \"\""), "\"\"", "the name is empty"),
+        (with("user: Adit"), "Adit", "a name in quotes"),
+        (with("group: 4294967295"), "4294967295", "a name in quotes"),
+        (with("chroot: Off"), "Off", "a path in quotes"),
+        (with("core_dumps: \"yes\""), "\"yes\"", "true or false"),
+        (with("landlock: Off"), "Off", "true or false"),
     ];
     let mut wrong = Vec::new();
     for (text, offender, said) in &table {

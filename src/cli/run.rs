@@ -19,14 +19,17 @@ use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
 use super::exit::{Exit, Failure};
 use super::plan::RunPlan;
+use super::privileges::{Confinement, Privileges};
 use super::watch::{Watched, Watcher};
 
 pub(crate) fn run(plan: RunPlan) -> Result<Exit, Failure> {
     let mut watched = Watched::default();
     let config = watched.config(&plan)?;
+    // While there is one thread.
+    let privileges = Privileges::prepare(&config, Some(&plan.source))?;
     let log = Arc::new(logging::install(&config.log)?);
     let syslog = config.log.sink != LogSink::Stderr;
-    let done = start(plan, config, watched, &log);
+    let done = start(plan, config, watched, privileges, &log);
     if let Err(failure) = &done
         && syslog
     {
@@ -39,13 +42,17 @@ pub(crate) fn run(plan: RunPlan) -> Result<Exit, Failure> {
 fn start(
     plan: RunPlan,
     config: Config,
-    watched: Watched,
+    mut watched: Watched,
+    privileges: Privileges,
     log: &Arc<Guard>,
 ) -> Result<Exit, Failure> {
     // Before anything is bound: from here on a signal is an order.
     let signals = Steering::signals()?;
     let admin = config.admin.clone();
-    let server = Server::new(config)?;
+    let server = Server::new(config.clone())?;
+    // Before any thread speaks with the network.
+    let confinement = privileges.give_up(&config, watched.files())?;
+    watched.look_again();
     announce(&server);
     let first = watched.every();
     let reloader = Arc::new(Reloader {
@@ -53,6 +60,7 @@ fn start(
         handle: server.handle(),
         log: Arc::clone(log),
         admin: admin.clone(),
+        confinement,
         watched: Mutex::new(watched),
     });
     let _watcher = Watcher::start(
@@ -121,6 +129,7 @@ struct Reloader {
     log: Arc<Guard>,
     /// Where the admin endpoint is, which a reload does not move.
     admin: Admin,
+    confinement: Confinement,
     watched: Mutex<Watched>,
 }
 
@@ -154,6 +163,9 @@ impl Reloader {
             .inspect_err(|_| self.handle.reload_refused())
             .and_then(|config| {
                 let (log, admin) = (config.log.clone(), config.admin.clone());
+                self.confinement
+                    .check(&config)
+                    .inspect_err(|_| self.handle.reload_refused())?;
                 self.handle.reload(config)?;
                 Ok((log, admin))
             })

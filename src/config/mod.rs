@@ -19,6 +19,7 @@ mod files;
 mod network_set;
 mod placement;
 mod position;
+mod privileges;
 mod reader;
 mod route;
 mod scan;
@@ -33,6 +34,7 @@ pub use cpu_list::{format_cpu_list, parse_cpu_list, parse_number_list};
 pub use error::ConfigError;
 pub use network_set::{AccessList, NetworkSet};
 pub use placement::{Placement, Shards};
+pub use privileges::Privileges;
 pub use route::Route;
 pub use service::{
     Backend, Balance, CheckKind, Ejection, HealthCheck, ProxyHeader, ProxyTlv, ProxyVersion, Queue,
@@ -84,6 +86,8 @@ pub struct Config {
     /// [`limits::WATCH_INTERVAL_MIN`]. `None`: never. A
     /// [`Server`](crate::Server) on its own watches nothing.
     pub watch: Option<Duration>,
+    /// As whom the program acts, and what it forbids itself.
+    pub privileges: Privileges,
 }
 
 /// One address that accepts clients.
@@ -311,6 +315,7 @@ impl Config {
             log: Log::default(),
             admin: Admin::default(),
             watch: Some(limits::WATCH_INTERVAL),
+            privileges: Privileges::default(),
         }
     }
 }

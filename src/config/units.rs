@@ -204,6 +204,17 @@ scalar! {
 }
 
 scalar! {
+    /// A user or a group.
+    AccountName(String) = |scalar: Scalar| match scalar {
+        Scalar::Number(number) if (0..i64::from(u32::MAX)).contains(&number) => Ok(number.to_string()),
+        scalar => match scalar.text("a name in quotes, such as \"adit\"")? {
+            name if name.is_empty() => Err("the name is empty; write one, such as \"adit\"".into()),
+            name => Ok(name),
+        },
+    }
+}
+
+scalar! {
     /// A number of shards; none is one for each CPU.
     ShardCount(Option<usize>) = |scalar| match scalar {
         Scalar::Word(word) if word == "Auto" => Ok(None),

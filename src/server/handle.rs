@@ -199,6 +199,13 @@ impl Live {
                 "the shards and their CPUs cannot change while adit runs; restart it".into(),
             ));
         }
+        if config.privileges != self.config.privileges {
+            return Err(Error::System(
+                "user, group, chroot, core_dumps and landlock cannot change while adit runs; \
+                 restart it"
+                    .into(),
+            ));
+        }
         demands::check(&config, &self.shards)?;
         let plan = Arc::new(Plan::new(config)?);
         let change = Change::new(self, &plan.config)?;

@@ -3,10 +3,13 @@
 //! Each file is one thing that is asked of the kernel, behind functions that
 //! are safe to call:
 //!
+//! - [`account`]: users and groups;
 //! - [`cpu`]: the CPUs that this process may use, and pinning to one;
 //! - [`cpu_time`]: what processes and threads have used of them;
+//! - [`landlock`]: where this process may write;
 //! - `local_time`: the offset that syslog stamps need;
 //! - [`preflight`]: what this machine refuses, and how that is mended;
+//! - [`privileges`]: giving up what a process may do beyond others;
 //! - [`ring`]: how the executors' rings are set up;
 //! - [`rlimit`]: resource limits;
 //! - [`socket`]: listeners, connections, and what is set on them;
@@ -20,10 +23,13 @@
 
 #![allow(unsafe_code)]
 
+pub mod account;
 pub mod cpu;
 pub mod cpu_time;
+pub mod landlock;
 pub(crate) mod local_time;
 pub mod preflight;
+pub mod privileges;
 pub mod quota;
 pub mod ring;
 pub mod rlimit;

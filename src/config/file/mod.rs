@@ -30,9 +30,10 @@ use super::position::{Kind, Node, Place, Span, SyntaxError};
 use super::reader::{read, sentence};
 use super::scan::scan;
 use super::units::{
-    AdminSocket, BufferSize, CacheList, Count, CpuList, NodeList, ShardCount, WatchInterval,
+    AccountName, AdminSocket, BufferSize, CacheList, Count, CpuList, FilePath, NodeList,
+    ShardCount, Switch, WatchInterval,
 };
-use super::{Admin, Config, ConfigError, Log, Placement, Shards, Timeouts, Truncation};
+use super::{Admin, Config, ConfigError, Log, Placement, Privileges, Shards, Timeouts, Truncation};
 use crate::limits;
 use listener::{FileListener, listeners};
 use log::{FileLog, FileTimeouts};
@@ -130,6 +131,11 @@ struct FileConfig {
     log: Option<FileLog>,
     admin: Option<AdminSocket>,
     watch: Option<WatchInterval>,
+    user: Option<AccountName>,
+    group: Option<AccountName>,
+    chroot: Option<FilePath>,
+    core_dumps: Option<Switch>,
+    landlock: Option<Switch>,
 }
 
 impl FileConfig {
@@ -190,6 +196,13 @@ impl FileConfig {
             watch: self
                 .watch
                 .map_or(Some(limits::WATCH_INTERVAL), |interval| interval.0),
+            privileges: Privileges {
+                user: self.user.map(|user| user.0),
+                group: self.group.map(|group| group.0),
+                chroot: self.chroot.map(|folder| base.join(folder.0)),
+                core_dumps: self.core_dumps.is_some_and(|dumps| dumps.0),
+                landlock: self.landlock.is_none_or(|lock| lock.0),
+            },
         })
     }
 }
