@@ -14,6 +14,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use adit::Layout;
 use adit::config::{Address, Admin, Config, Source as From};
 use adit::control::admin;
 use adit::sys::account::{self, Account};
@@ -264,7 +265,8 @@ fn needed(config: &Config) -> Vec<Capability> {
 }
 
 fn shards(config: &Config) -> usize {
-    super::run::shard_count(config)
+    // Where it cannot be said, the start says so.
+    Layout::of(config).map_or(1, |layout| layout.shards.len())
 }
 
 /// These files, and of folders what is directly in them.

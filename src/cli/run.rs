@@ -14,7 +14,7 @@ use adit::config::{Admin, LogSink};
 use adit::control::admin::{self, Orders};
 use adit::logging::{self, Guard};
 use adit::{Config, Handle, Outcome, Server, notice};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
 use super::exit::{Exit, Failure};
@@ -162,6 +162,8 @@ impl Reloader {
             .config(&self.plan)
             .inspect_err(|_| self.handle.reload_refused())
             .and_then(|config| {
+                // What the log could not take up is refused with all the rest.
+                logging::check(&config.log.sink).inspect_err(|_| self.handle.reload_refused())?;
                 let (log, admin) = (config.log.clone(), config.admin.clone());
                 self.confinement
                     .check(&config)
@@ -199,7 +201,7 @@ pub(crate) struct Steering {
 impl Steering {
     /// Takes the signals over; they wait until [`start`](Self::start).
     pub(crate) fn signals() -> Result<Signals, Failure> {
-        Signals::new([SIGTERM, SIGINT, SIGHUP])
+        Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])
             .map_err(|error| Failure::runtime(format!("signals cannot be handled: {error}")))
     }
 
@@ -255,6 +257,10 @@ fn obey(signals: &mut Signals, handle: &Handle, reloads: &SyncSender<()>) {
                     log::error!("SIGHUP: cannot reload any more")
                 }
             },
+            SIGUSR1 => {
+                logging::reopen();
+                handle.reopen_logs();
+            }
             _ if !stopping => {
                 stopping = true;
                 notice!(

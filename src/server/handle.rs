@@ -11,6 +11,7 @@ use super::listeners::{self, Entry};
 use crate::config::Config;
 use crate::error::Error;
 use crate::limits;
+use crate::logging::access::InUse;
 use crate::mesh::{Command, Message};
 use crate::metrics::{ListenerStats, Stats};
 use crate::plan::Plan;
@@ -22,6 +23,7 @@ pub struct Handle {
     commands: flume::Sender<Message>,
     live: Arc<Mutex<Live>>,
     stopping: Arc<AtomicBool>,
+    access: InUse,
 }
 
 /// What must be known in order to reload. Locked for the length of a reload,
@@ -40,6 +42,7 @@ impl Handle {
         config: Config,
         shards: Vec<Option<usize>>,
         entries: Vec<Entry>,
+        access: InUse,
     ) -> Self {
         let live = Live {
             shards,
@@ -50,7 +53,20 @@ impl Handle {
             commands,
             live: Arc::new(Mutex::new(live)),
             stopping: Arc::default(),
+            access,
         }
+    }
+
+    /// The access log that is in use.
+    pub(super) fn access(&self) -> InUse {
+        self.access.clone()
+    }
+
+    /// Has the access log's file opened anew, if it goes to one, without
+    /// waiting for it: whoever rotates it has renamed the old one. A reload does
+    /// the same.
+    pub fn reopen_logs(&self) {
+        self.access.reopen();
     }
 
     /// Stop accepting, and let open tunnels end within the drain time. Called
@@ -88,7 +104,7 @@ impl Handle {
         }
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         let (plan, change) = live
-            .prepare(config)
+            .prepare(config, &self.access)
             .inspect_err(|_| self.reload_refused())?;
         let listeners = change.listeners.clone();
         let (reply, replied) = flume::bounded(1);
@@ -112,6 +128,7 @@ impl Handle {
                 ));
             }
         }
+        self.access.take_up(plan.access.clone());
         live.take_up(plan.config.clone(), change.opened);
         Ok(())
     }
@@ -193,7 +210,7 @@ impl Change {
 impl Live {
     /// Reads, checks and binds what a configuration names and the server has
     /// not got.
-    fn prepare(&self, config: Config) -> Result<(Arc<Plan>, Change), Error> {
+    fn prepare(&self, config: Config, access: &InUse) -> Result<(Arc<Plan>, Change), Error> {
         if config.shards != self.config.shards {
             return Err(Error::System(
                 "the shards and their CPUs cannot change while adit runs; restart it".into(),
@@ -207,7 +224,7 @@ impl Live {
             ));
         }
         demands::check(&config, &self.shards)?;
-        let plan = Arc::new(Plan::new(config)?);
+        let plan = Arc::new(Plan::new(config, access)?);
         let change = Change::new(self, &plan.config)?;
         Ok((plan, change))
     }

@@ -25,6 +25,7 @@ use crate::config::Config;
 use crate::control::{self, Outcome};
 use crate::error::Error;
 use crate::limits;
+use crate::logging::access::InUse;
 use crate::mesh::{Mesh, Message, Order, Report, Seat};
 use crate::metrics::ListenerStats;
 use crate::plan::Plan;
@@ -57,6 +58,7 @@ pub struct Server {
 #[derive(Debug)]
 pub struct Running {
     threads: Vec<JoinHandle<()>>,
+    access: InUse,
     mesh: Mesh,
     ended: flume::Receiver<Result<Outcome, String>>,
 }
@@ -83,7 +85,9 @@ impl Server {
     pub fn new(config: Config) -> Result<Self, Error> {
         let layout = Layout::of(&config)?;
         demands::check(&config, &layout.shards)?;
-        let plan = Arc::new(Plan::new(config)?);
+        let access = InUse::default();
+        let plan = Arc::new(Plan::new(config, &access)?);
+        access.take_up(plan.access.clone());
         machine::check(&plan.config, layout.shards.len())?;
         machine::tell(&layout.troubles());
         let (cpus, placement) = (layout.cpus(), layout.shards);
@@ -107,7 +111,7 @@ impl Server {
         let listeners = entries.iter().map(|entry| entry.stats.clone()).collect();
         let (mesh, seats, arriving) = Mesh::new(placement.len());
         let config = plan.config.clone();
-        let handle = Handle::new(mesh.commands(), config, placement.clone(), entries);
+        let handle = Handle::new(mesh.commands(), config, placement.clone(), entries, access);
         Ok(Self {
             plan,
             placement,
@@ -153,7 +157,7 @@ impl Server {
             mesh,
             seats,
             arriving,
-            ..
+            handle,
         } = self;
         let keys = TicketKeys::fresh().map_err(|error| Error::System(error.to_string()))?;
         let tunnels_possible = machine::tunnels_possible(placement.len());
@@ -162,6 +166,7 @@ impl Server {
         let (ended_tx, ended) = flume::bounded(1);
         let mut running = Running {
             threads: Vec::with_capacity(placement.len()),
+            access: handle.access(),
             mesh: mesh.clone(),
             ended,
         };
@@ -253,6 +258,7 @@ impl Drop for Running {
             // It has reported what there was to report.
             let _ = thread.join();
         }
+        self.access.stop();
     }
 }
 

@@ -19,6 +19,7 @@ use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use adit::config::Config;
+use adit::logging;
 use adit::sys::cpu;
 use adit::sys::preflight::{self, Finding, Needs, Severity};
 use adit::tls::Loader;
@@ -80,7 +81,7 @@ impl Report {
             .map_or_else(|| shards_asked_for(config), |layout| layout.shards.len());
         let mut report = Self {
             ok: false,
-            error: Server::check(config).err().map(|error| error.to_string()),
+            error: logs(config).or_else(|| Server::check(config).err().map(|e| e.to_string())),
             shards,
             listeners,
             services: config
@@ -179,6 +180,16 @@ fn write_finding(text: &mut String, finding: &Finding) {
     };
     let _ = writeln!(text, "  {label:<12} {}", finding.what);
     let _ = writeln!(text, "  {:<12} {}", "  fix", finding.fix);
+}
+
+/// What is wrong with the files that lines are to go to. None of them is made.
+fn logs(config: &Config) -> Option<String> {
+    let access = config.access_log.as_ref().map(|log| &log.sink);
+    let sinks = access.into_iter().chain([&config.log.sink]);
+    sinks
+        .filter_map(|sink| logging::check(sink).err())
+        .map(|error| error.to_string())
+        .next()
 }
 
 /// One line: what it is about, and what there is to say.

@@ -7,6 +7,7 @@
 //! [`config`](super).
 
 mod access;
+mod access_log;
 mod client_tls;
 mod destinations;
 mod health;
@@ -15,6 +16,7 @@ mod log;
 mod policy;
 mod server_tls;
 mod service;
+mod sinks;
 
 use std::fs::File;
 use std::io::Read;
@@ -30,11 +32,13 @@ use super::position::{Kind, Node, Place, Span, SyntaxError};
 use super::reader::{read, sentence};
 use super::scan::scan;
 use super::units::{
-    AccountName, AdminSocket, BufferSize, CacheList, Count, CpuList, FilePath, NodeList,
-    ShardCount, Switch, WatchInterval,
+    AccountName, AdminSocket, BufferSize, CacheList, Count, CpuList, FilePath, MemorySize,
+    NodeList, ShardCount, Switch, WatchInterval,
 };
 use super::{Admin, Config, ConfigError, Log, Placement, Privileges, Shards, Timeouts, Truncation};
 use crate::limits;
+use access::FileRate;
+use access_log::FileAccessLog;
 use listener::{FileListener, listeners};
 use log::{FileLog, FileTimeouts};
 use service::FileServices;
@@ -127,8 +131,11 @@ struct FileConfig {
     timeouts: Option<FileTimeouts>,
     max_connections: Option<Count>,
     max_handshakes: Option<Count>,
+    connection_rate: Option<FileRate>,
+    memory_budget: Option<MemorySize>,
     truncation: Option<Truncation>,
     log: Option<FileLog>,
+    access_log: Option<FileAccessLog>,
     admin: Option<AdminSocket>,
     watch: Option<WatchInterval>,
     user: Option<AccountName>,
@@ -181,11 +188,17 @@ impl FileConfig {
             max_handshakes: self
                 .max_handshakes
                 .map_or(limits::HANDSHAKES_PER_SHARD, Count::get),
+            connection_rate: self.connection_rate.map(FileRate::meant),
+            memory_budget: self.memory_budget.map(|size| size.0),
             truncation: self.truncation.unwrap_or_default(),
             log: match self.log {
                 Some(log) => log.meant(root, base)?,
                 None => Log::default(),
             },
+            access_log: self
+                .access_log
+                .map(|log| log.meant(root.field("access_log"), base))
+                .transpose()?,
             admin: match self.admin {
                 None | Some(AdminSocket::Auto) => Admin::Auto,
                 Some(AdminSocket::Off) => Admin::Off,
