@@ -13,6 +13,7 @@ use std::time::Duration;
 use adit::config::{Admin, LogSink};
 use adit::control::admin::{self, Orders};
 use adit::logging::{self, Guard};
+use adit::sys::signals::unblock;
 use adit::{Config, Handle, Outcome, Server, notice};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
@@ -201,7 +202,10 @@ pub(crate) struct Steering {
 impl Steering {
     /// Takes the signals over; they wait until [`start`](Self::start).
     pub(crate) fn signals() -> Result<Signals, Failure> {
-        Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])
+        const OURS: [i32; 4] = [SIGTERM, SIGINT, SIGHUP, SIGUSR1];
+        Signals::new(OURS)
+            // Only now that they end nothing any more.
+            .and_then(|signals| unblock(&OURS).map(|()| signals))
             .map_err(|error| Failure::runtime(format!("signals cannot be handled: {error}")))
     }
 

@@ -12,6 +12,7 @@
 //! - [`privileges`]: giving up what a process may do beyond others;
 //! - [`ring`]: how the executors' rings are set up;
 //! - [`rlimit`]: resource limits;
+//! - [`signals`]: signals that the parent process had blocked;
 //! - [`socket`]: listeners, connections, and what is set on them;
 //! - `stream`: between descriptors and the executor's streams;
 //! - [`topology`]: cores, caches and NUMA nodes; [`quota`]: how much CPU time
@@ -33,6 +34,7 @@ pub mod privileges;
 pub mod quota;
 pub mod ring;
 pub mod rlimit;
+pub mod signals;
 pub mod socket;
 pub(crate) mod stream;
 pub mod topology;
