@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use super::cause::tls_cause;
 use super::closing::Farewell;
 use super::end::{EndError, Party};
+use super::held::Kept;
 use super::parting::Parting;
 use super::relay::{End as _, Outcome, Relay, Who};
 use super::scratch::Scratch;
@@ -40,7 +41,7 @@ pub(super) struct Carrying<'a, C, B> {
     /// When to look whether the client is gone, while it is not read.
     looks: Tick,
     /// What the client sent before there was a backend.
-    early: Vec<u8>,
+    early: Kept,
 }
 
 impl<'a, C: Party, B: Party> Carrying<'a, C, B> {
@@ -55,12 +56,12 @@ impl<'a, C: Party, B: Party> Carrying<'a, C, B> {
             untaken: None,
             settles: Some(now.after(limits::SETTLING)),
             looks: Tick::NEVER,
-            early: Vec::new(),
+            early: Kept::default(),
         }
     }
 
     /// The same with bytes of the client's in front.
-    pub(super) fn after(mut self, early: Vec<u8>) -> Self {
+    pub(super) fn after(mut self, early: Kept) -> Self {
         self.early = early;
         self
     }
