@@ -1,6 +1,8 @@
 //! Out of descriptors: accepting pauses, and goes on.
 
+use std::io::{self, Read as _};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::program;
@@ -50,6 +52,72 @@ fn accepting_pauses_when_no_descriptor_is_left_and_goes_on_when_one_is() {
     drop(silent);
     adit.closes(221);
     assert!(adit.stats().total.limit_pauses > 0);
+}
+
+/// Somebody takes descriptors away that there were at the start, as a limit
+/// that is lowered does: who waits is told, nothing spins, and all is well once
+/// they are back.
+#[test]
+fn without_any_descriptor_who_waits_is_reset_and_all_is_well_afterwards() {
+    let backend = backend::echo();
+    let adit = Setup::new(backend.address()).start();
+    let trust = program::trust(adit.certificate());
+    let before = Client::connect(&adit);
+    program::assert_echo(&before);
+    adit.stats();
+    let limit = |soft: &str| {
+        let done = Command::new("prlimit")
+            .args([
+                "--pid",
+                &adit.pid().to_string(),
+                &format!("--nofile={soft}:"),
+            ])
+            .status();
+        assert!(done.expect("prlimit").success());
+    };
+    // What is open stays so.
+    limit("8");
+    let waiting: Vec<TcpStream> = (0..20).map(|_| client::tcp(adit.address())).collect();
+    for mut client in waiting {
+        let error = client.read(&mut [0]).expect_err("a reset");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+    let cpu = adit.cpu_time();
+    let mut knocking = Vec::new();
+    let begun = Instant::now();
+    while begun.elapsed() < WATCHED {
+        knocking.push(client::tcp(adit.address()));
+        std::thread::sleep(WATCHED / 20);
+    }
+    let cpu = adit.cpu_time() - cpu;
+    println!("without descriptors: {cpu:?} of CPU in {WATCHED:?}");
+    assert!(cpu < WATCHED / 5, "{cpu:?} in {WATCHED:?}");
+    // Who was there is served all the while.
+    program::assert_echo(&before);
+
+    limit("4096");
+    wait_for("a tunnel", || {
+        let client = Client::connect_with(&adit, &trust).ok()?;
+        program::assert_echo(&client);
+        Some(())
+    });
+    let total = adit.stats().total;
+    assert!(total.accept_shed >= 20, "{total:?}");
+    assert!(total.accept_pauses > 0, "{total:?}");
+    let shed = total
+        .closed
+        .iter()
+        .find(|c| c.reason.cause.as_str() == "resources");
+    assert_eq!(shed.map(|c| c.count), Some(total.accept_shed));
+    assert_eq!(
+        shed.map(|c| c.reason.to_string()),
+        Some("handshake/server/resources".into())
+    );
+    let lines = adit.log().lines();
+    let said = lines
+        .iter()
+        .filter(|line| line.contains("accepting pauses"));
+    assert_eq!(said.count(), 1, "{lines:#?}");
 }
 
 /// Backend connections that fail take nothing with them.
