@@ -99,4 +99,4 @@ pub mod tunnel;
 pub use config::Config;
 pub use control::Outcome;
 pub use error::Error;
-pub use server::{Handle, Running, Server};
+pub use server::{Handle, Layout, Running, Server};

@@ -18,7 +18,9 @@ mod error;
 mod file;
 mod files;
 mod network_set;
+mod placement;
 mod position;
+mod privileges;
 mod reader;
 mod route;
 mod scan;
@@ -30,9 +32,11 @@ mod units;
 pub use access::{Access, Network, Rate, RateLimits};
 pub use access_log::{AccessFormat, AccessLog};
 pub use address::{Address, AddressError, Host};
-pub use cpu_list::{format_cpu_list, parse_cpu_list};
+pub use cpu_list::{format_cpu_list, parse_cpu_list, parse_number_list};
 pub use error::ConfigError;
 pub use network_set::{AccessList, NetworkSet};
+pub use placement::{Placement, Shards};
+pub use privileges::Privileges;
 pub use route::Route;
 pub use service::{
     Backend, Balance, CheckKind, Ejection, HealthCheck, ProxyHeader, ProxyTlv, ProxyVersion, Queue,
@@ -95,6 +99,8 @@ pub struct Config {
     /// [`limits::WATCH_INTERVAL_MIN`]. `None`: never. A
     /// [`Server`](crate::Server) on its own watches nothing.
     pub watch: Option<Duration>,
+    /// As whom the program acts, and what it forbids itself.
+    pub privileges: Privileges,
 }
 
 /// One address that accepts clients.
@@ -151,16 +157,12 @@ pub enum Accept {
     /// The least loaded one: a shard that has many more tunnels than another
     /// hands new connections over before their handshake.
     Balanced,
-}
-
-/// How many shards there are, and on which CPUs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Shards {
-    /// `None`: one for each CPU of `cpus`, or of the process's affinity mask.
-    pub count: Option<NonZeroUsize>,
-    /// The CPUs to pin shards to, in order. `None`: those of the affinity
-    /// mask. Shards beyond the number of CPUs are left unpinned, all of them.
-    pub cpus: Option<Vec<usize>>,
+    /// The one on the CPU that received it: on which the kernel worked on its
+    /// first packet. Connections that come in on CPUs without a shard are
+    /// spread. Each shard must be pinned to a CPU; not for Unix sockets.
+    /// [`sys::socket::Steering`](crate::sys::socket::Steering) tells how, and
+    /// what a machine needs for it to be of use.
+    SameCpu,
 }
 
 /// How long each phase of a tunnel may take. A zero means no limit where the
@@ -322,16 +324,6 @@ impl Default for SyslogSink {
     }
 }
 
-impl Default for Shards {
-    /// One shard for each CPU that the process may use.
-    fn default() -> Self {
-        Self {
-            count: None,
-            cpus: None,
-        }
-    }
-}
-
 impl Config {
     /// The configuration of one listener that leads to one backend, with every
     /// default.
@@ -365,6 +357,7 @@ impl Config {
             access_log: None,
             admin: Admin::default(),
             watch: Some(limits::WATCH_INTERVAL),
+            privileges: Privileges::default(),
         }
     }
 }

@@ -209,6 +209,17 @@ scalar! {
 }
 
 scalar! {
+    /// A user or a group.
+    AccountName(String) = |scalar: Scalar| match scalar {
+        Scalar::Number(number) if (0..i64::from(u32::MAX)).contains(&number) => Ok(number.to_string()),
+        scalar => match scalar.text("a name in quotes, such as \"adit\"")? {
+            name if name.is_empty() => Err("the name is empty; write one, such as \"adit\"".into()),
+            name => Ok(name),
+        },
+    }
+}
+
+scalar! {
     /// A number of shards; none is one for each CPU.
     ShardCount(Option<usize>) = |scalar| match scalar {
         Scalar::Word(word) if word == "Auto" => Ok(None),
@@ -219,6 +230,16 @@ scalar! {
 scalar! {
     /// CPU numbers, in order.
     CpuList(Vec<usize>) = |scalar: Scalar| super::parse_cpu_list(&scalar.text("a list of CPUs in quotes, such as \"0-3,8\"")?)
+}
+
+scalar! {
+    /// Numbers of NUMA nodes.
+    NodeList(Vec<usize>) = |scalar: Scalar| super::parse_number_list(&scalar.text("a list of NUMA nodes in quotes, such as \"0\" or \"0-1\"")?, "NUMA node")
+}
+
+scalar! {
+    /// Numbers of cache domains.
+    CacheList(Vec<usize>) = |scalar: Scalar| super::parse_number_list(&scalar.text("a list of cache domains in quotes, such as \"0\" or \"0-1\"")?, "cache domain")
 }
 
 scalar! {

@@ -30,7 +30,8 @@ pub struct Handle {
 /// so that two of them follow one another.
 #[derive(Debug)]
 struct Live {
-    shards: usize,
+    /// The CPU of each shard, if it is pinned.
+    shards: Vec<Option<usize>>,
     config: Config,
     entries: Vec<Entry>,
 }
@@ -39,7 +40,7 @@ impl Handle {
     pub(super) fn new(
         commands: flume::Sender<Message>,
         config: Config,
-        shards: usize,
+        shards: Vec<Option<usize>>,
         entries: Vec<Entry>,
         access: InUse,
     ) -> Self {
@@ -171,8 +172,9 @@ impl Change {
         let mut change = Self {
             listeners: Vec::new(),
             opened: Vec::new(),
-            sockets: (0..live.shards).map(|_| Vec::new()).collect(),
+            sockets: live.shards.iter().map(|_| Vec::new()).collect(),
         };
+        let cpus: Arc<[usize]> = live.shards.iter().copied().flatten().collect();
         for listener in &config.listeners {
             let known = live
                 .entries
@@ -184,13 +186,14 @@ impl Change {
                         address: entry.stats.address.clone(),
                         ..listeners::describe(config, listener, &[])
                     });
-                    (0..live.shards).map(|_| None).collect()
+                    live.shards.iter().map(|_| None).collect()
                 }
                 None => {
                     let group =
-                        socket::bind_group(&listener.address, live.shards, listener.backlog)
+                        socket::bind_group(&listener.address, live.shards.len(), listener.backlog)
                             .map_err(|error| Error::System(error.to_string()))?;
-                    let (entry, fds) = listeners::open(config, listener, group, live.shards)?;
+                    let (entry, fds) =
+                        listeners::open(config, listener, group, live.shards.len(), &cpus)?;
                     change.listeners.push(entry.stats.clone());
                     change.opened.push(entry);
                     fds.into_iter().map(Some).collect()
@@ -213,7 +216,14 @@ impl Live {
                 "the shards and their CPUs cannot change while adit runs; restart it".into(),
             ));
         }
-        demands::check(&config, self.shards)?;
+        if config.privileges != self.config.privileges {
+            return Err(Error::System(
+                "user, group, chroot, core_dumps and landlock cannot change while adit runs; \
+                 restart it"
+                    .into(),
+            ));
+        }
+        demands::check(&config, &self.shards)?;
         let plan = Arc::new(Plan::new(config, access)?);
         let change = Change::new(self, &plan.config)?;
         Ok((plan, change))

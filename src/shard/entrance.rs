@@ -62,6 +62,8 @@ struct Wishes {
     backlog: u32,
     /// None: it is no door for TCP.
     tcp: Option<TcpOptions>,
+    /// It is for what comes in on its shard's CPU.
+    same_cpu: bool,
 }
 
 impl Wishes {
@@ -72,6 +74,7 @@ impl Wishes {
                 Address::Tcp { .. } => Some(listener.tcp.clone()),
                 Address::Unix(_) => None,
             },
+            same_cpu: listener.accept == Accept::SameCpu,
         }
     }
 }
@@ -87,10 +90,17 @@ impl Door {
         self.fd.as_fd()
     }
 
-    fn become_like(&self, wishes: &Wishes) -> io::Result<()> {
+    fn become_like(&self, wishes: &Wishes, shard: &Shard) -> io::Result<()> {
         let fd = self.fd.as_fd();
         if let Some(tcp) = &wishes.tcp {
             socket::ask_tcp_anew(fd, tcp, wishes.backlog)?;
+            // A shard has as many doors as its listener has groups of sockets,
+            // one in each, which began to listen in the order of the shards.
+            if wishes.same_cpu {
+                shard.steering.steer(fd, shard.number)?;
+            } else {
+                shard.steering.release(fd, shard.number)?;
+            }
         }
         socket::set_backlog(fd, wishes.backlog)
     }
@@ -251,9 +261,9 @@ impl Shard {
             }
             if !entrance.has(&present) {
                 present = entrance.wishes.borrow().clone();
-                if let Err(error) = door.become_like(&present) {
+                if let Err(error) = door.become_like(&present, self) {
                     let address = &entrance.address;
-                    log::warn!("{address}: backlog and tcp stay as they were: {error}");
+                    log::warn!("{address}: backlog, tcp and accept stay as they were: {error}");
                 }
             }
             for taken in 0.. {

@@ -38,6 +38,7 @@ use crate::mesh::{Mesh, Order, Report, Seat};
 use crate::metrics::{Counters, ServiceStats, ShardStats, Totals};
 use crate::plan::Plan;
 use crate::runtime::{self, Job, Queues};
+use crate::sys::socket::Steering;
 use crate::timer::{Tick, Timers};
 use crate::tls::{self, ClientParts, TicketKeys, TicketTerms};
 use crate::tunnel::{Ids, Pace, Rates, Records, Scratch, Surroundings, Terms, Turns, Way};
@@ -57,6 +58,8 @@ pub(crate) use room::descriptors_suffice_for;
 pub(crate) struct Setup {
     pub(crate) seat: Seat,
     pub(crate) cpu: Option<usize>,
+    /// Those of all shards; none if they are not pinned.
+    pub(crate) cpus: Arc<[usize]>,
     pub(crate) plan: Arc<Plan>,
     pub(crate) keys: TicketKeys,
     pub(crate) resolver: Resolver,
@@ -72,6 +75,8 @@ pub(crate) struct Setup {
 pub(crate) struct Shard {
     number: usize,
     cpu: Option<usize>,
+    /// To which shard connections go that come in on a CPU.
+    steering: Steering,
     mesh: Mesh,
     queues: Queues,
     resolver: Resolver,
@@ -146,6 +151,7 @@ impl Shard {
         let Setup {
             seat,
             cpu,
+            cpus,
             plan,
             keys,
             resolver,
@@ -158,6 +164,7 @@ impl Shard {
         let shard = Rc::new(Self {
             number,
             cpu,
+            steering: Steering::new(cpus),
             mesh: seat.mesh,
             queues: Queues::new(),
             resolver,

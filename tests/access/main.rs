@@ -10,6 +10,7 @@ mod lists;
 mod pace;
 mod rooms;
 mod source;
+mod steering;
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

@@ -32,9 +32,10 @@ use super::position::{Kind, Node, Place, Span, SyntaxError};
 use super::reader::{read, sentence};
 use super::scan::scan;
 use super::units::{
-    AdminSocket, BufferSize, Count, CpuList, MemorySize, ShardCount, WatchInterval,
+    AccountName, AdminSocket, BufferSize, CacheList, Count, CpuList, FilePath, MemorySize,
+    NodeList, ShardCount, Switch, WatchInterval,
 };
-use super::{Admin, Config, ConfigError, Log, Shards, Timeouts, Truncation};
+use super::{Admin, Config, ConfigError, Log, Placement, Privileges, Shards, Timeouts, Truncation};
 use crate::limits;
 use access::FileRate;
 use access_log::FileAccessLog;
@@ -123,6 +124,9 @@ struct FileConfig {
     services: Option<FileServices>,
     shards: Option<ShardCount>,
     cpus: Option<CpuList>,
+    nodes: Option<NodeList>,
+    caches: Option<CacheList>,
+    placement: Option<Placement>,
     buffer_size: Option<BufferSize>,
     timeouts: Option<FileTimeouts>,
     max_connections: Option<Count>,
@@ -134,6 +138,11 @@ struct FileConfig {
     access_log: Option<FileAccessLog>,
     admin: Option<AdminSocket>,
     watch: Option<WatchInterval>,
+    user: Option<AccountName>,
+    group: Option<AccountName>,
+    chroot: Option<FilePath>,
+    core_dumps: Option<Switch>,
+    landlock: Option<Switch>,
 }
 
 impl FileConfig {
@@ -167,6 +176,9 @@ impl FileConfig {
                     .and_then(|count| count.0)
                     .and_then(NonZeroUsize::new),
                 cpus: self.cpus.map(|cpus| cpus.0),
+                nodes: self.nodes.map(|nodes| nodes.0),
+                caches: self.caches.map(|caches| caches.0),
+                placement: self.placement.unwrap_or_default(),
             },
             buffer_size: self
                 .buffer_size
@@ -197,6 +209,13 @@ impl FileConfig {
             watch: self
                 .watch
                 .map_or(Some(limits::WATCH_INTERVAL), |interval| interval.0),
+            privileges: Privileges {
+                user: self.user.map(|user| user.0),
+                group: self.group.map(|group| group.0),
+                chroot: self.chroot.map(|folder| base.join(folder.0)),
+                core_dumps: self.core_dumps.is_some_and(|dumps| dumps.0),
+                landlock: self.landlock.is_none_or(|lock| lock.0),
+            },
         })
     }
 }
