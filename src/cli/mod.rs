@@ -15,6 +15,7 @@ mod human;
 mod operator;
 mod output;
 mod plan;
+mod privileges;
 mod reload;
 mod run;
 mod source;

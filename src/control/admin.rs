@@ -2,8 +2,9 @@
 //!
 //! It is HTTP over a Unix socket that only its own user may open, and that
 //! answers root and that user alone, whoever was handed it ([`answers`] has what
-//! can be asked for). By default the socket is named after the process id and lies in a private folder, the
-//! first of [`folders`] that can be used; there [`instances`] finds it.
+//! can be asked for). By default the socket is named after the process id and
+//! lies in a private folder, the first of [`folders`] that can be used; there
+//! [`instances`] finds it.
 
 mod answers;
 
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use crate::config::Admin;
 use crate::error::Error;
 use crate::http::{self, Running};
-use crate::sys::peer;
+use crate::sys::account::effective_uid;
 
 /// A running process that was found by its socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +60,12 @@ pub fn start(admin: &Admin, orders: impl Orders) -> Result<Option<Running>, Erro
     Ok(Some(running))
 }
 
+/// The folder of sockets that root makes for whom it becomes, and that a service
+/// manager makes for the service's user.
+pub const SYSTEM_FOLDER: &str = "/run/adit";
+
 /// The private folders in which sockets may lie, best first:
-/// `$XDG_RUNTIME_DIR/adit`, `/run/adit` for root, `/tmp/adit-UID`.
+/// `$XDG_RUNTIME_DIR/adit`, `/run/adit`, and `/tmp/adit-UID` for all but root.
 pub fn folders() -> Vec<PathBuf> {
     let mut folders = Vec::new();
     if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)
@@ -69,11 +74,33 @@ pub fn folders() -> Vec<PathBuf> {
     {
         folders.push(runtime.join("adit"));
     }
-    folders.push(match peer::effective_uid() {
-        0 => PathBuf::from("/run/adit"),
-        uid => PathBuf::from(format!("/tmp/adit-{uid}")),
-    });
+    folders.push(PathBuf::from(SYSTEM_FOLDER));
+    match effective_uid() {
+        0 => {}
+        uid => folders.push(PathBuf::from(format!("/tmp/adit-{uid}"))),
+    }
     folders
+}
+
+/// Makes a folder private, or sees to it that it is.
+///
+/// # Errors
+///
+/// A sentence that names it.
+pub fn make_folder(folder: &Path) -> Result<(), String> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(format!("{} cannot be made: {error}", folder.display()))
+        }
+        _ => check_private(folder),
+    }
+}
+
+/// The folder in which [`Admin::Auto`] will have its socket, made if need be.
+pub fn folder_to_be() -> Option<PathBuf> {
+    folders()
+        .into_iter()
+        .find(|folder| make_folder(folder).is_ok())
 }
 
 /// The processes that answer in those folders, by process id. Sockets whose
@@ -104,13 +131,7 @@ fn bind_auto() -> Result<(UnixListener, PathBuf), String> {
 
 /// Binds `admin-<pid>.sock` in a folder that is made private, or is already.
 fn bind_in(folder: &Path) -> Result<(UnixListener, PathBuf), String> {
-    match DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(format!("{} cannot be made: {error}", folder.display()));
-        }
-        _ => {}
-    }
-    check_private(folder)?;
+    make_folder(folder)?;
     let _ = sweep(folder);
     let path = folder.join(socket_name(std::process::id()));
     // A process before us may have had our id, and it is not running now.
@@ -164,14 +185,15 @@ fn bind_at(path: &Path) -> Result<UnixListener, String> {
     bound
 }
 
-/// Whether a folder is a real one, ours, and closed to everybody else.
+/// Whether a folder is a real one, ours, and closed to everybody else. To root
+/// it may be another user's: that of a server which was started as root.
 fn check_private(folder: &Path) -> Result<(), String> {
     let shown = folder.display();
     let found = fs::symlink_metadata(folder).map_err(|error| format!("{shown}: {error}"))?;
-    let uid = peer::effective_uid();
+    let uid = effective_uid();
     if !found.is_dir() {
         Err(format!("{shown} is no folder"))
-    } else if found.uid() != uid {
+    } else if found.uid() != uid && uid != 0 {
         Err(format!(
             "{shown} belongs to user {}, not to us ({uid})",
             found.uid()

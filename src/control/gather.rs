@@ -7,7 +7,7 @@ use crate::limits;
 use crate::logging;
 use crate::mesh::{Mesh, Order};
 use crate::metrics::{RingStats, ServiceStats, ShardStats, Stats, Totals};
-use crate::sys::ring;
+use crate::sys::{ring, rlimit};
 
 /// Gatherings under way.
 #[derive(Debug, Default)]
@@ -107,6 +107,9 @@ impl Control {
                 cooperative: rings.cooperative,
                 plain: rings.plain,
             },
+            access_lines_lost: logging::access_lines_lost(),
+            descriptors_open: rlimit::descriptors_in_use(),
+            descriptors_max: rlimit::nofile().ok().map(|limit| limit.soft),
             listeners: self.listeners.clone(),
             services,
             total,

@@ -5,6 +5,7 @@
 //! over the mesh, and the main shard joins those into [`Stats`].
 
 mod counters;
+mod listener;
 mod negotiated;
 mod query;
 mod service;
@@ -12,7 +13,8 @@ mod stats;
 mod thread;
 mod tunnel;
 
-pub(crate) use counters::Counters;
+pub(crate) use counters::{Counter, Counters};
+pub use listener::ListenerUse;
 pub(crate) use negotiated::Negotiated;
 pub use negotiated::{NameCount, NegotiatedCounts};
 pub(crate) use query::Rank;

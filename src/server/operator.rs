@@ -96,7 +96,7 @@ impl Handle {
         // what it prepares has what the present configuration has.
         let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         let address = live.backend(service, backend)?;
-        let (reply, replied) = flume::bounded(live.shards);
+        let (reply, replied) = flume::bounded(live.shards.len());
         let switch = Switch {
             service: service.into(),
             address: Arc::new(address),
@@ -105,11 +105,11 @@ impl Handle {
         };
         self.command(Command::Enable(switch))?;
         let due = Instant::now() + limits::ERRAND_TIMEOUT;
-        let mut silent: Vec<usize> = (0..live.shards).collect();
+        let mut silent: Vec<usize> = (0..live.shards.len()).collect();
         while let Ok(shard) = replied.recv_deadline(due) {
             silent.retain(|waiting| *waiting != shard);
         }
-        if silent.len() == live.shards && self.has_stopped() {
+        if silent.len() == live.shards.len() && self.has_stopped() {
             return Err(Error::Stopped);
         }
         Ok(silent)

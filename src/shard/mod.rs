@@ -4,13 +4,19 @@
 //! the outside wants of a shard comes as an [`Order`] over the mesh, and what
 //! it has to say goes as a [`Report`].
 //!
-//! [`entrance`] accepts and starts tunnels; this file makes the shard, carries
+//! [`entrance`] accepts and starts tunnels, [`admission`] says when it may, and
+//! [`ending`] tells of their end; this file makes the shard, carries
 //! out its orders and keeps its clock.
 
+mod accept_rate;
+mod admission;
+mod budget;
+mod ending;
 mod entrance;
 mod errands;
 mod handover;
 mod loads;
+mod reserve;
 mod room;
 
 use std::cell::{Cell, RefCell};
@@ -25,21 +31,28 @@ use futures_lite::FutureExt;
 use futures_lite::future::poll_once;
 
 use crate::backend::{Making, Resolver, Service, Upstream};
-use crate::config::{self, AccessList};
+use crate::config::{self, AccessList, Rate};
 use crate::later::Later;
 use crate::limits;
+use crate::logging::access::AccessLog;
 use crate::mesh::{Mesh, Order, Report, Seat};
-use crate::metrics::{Counters, ServiceStats, ShardStats, ThreadStats};
+use crate::metrics::{Counters, ServiceStats, ShardStats, ThreadStats, Totals};
 use crate::plan::Plan;
 use crate::runtime::{self, Job, Queues};
+use crate::sys::socket::Steering;
 use crate::sys::{cpu_time, ring, thread};
 use crate::timer::{Tick, Timers};
 use crate::tls::{self, ClientParts, TicketKeys, TicketTerms};
 use crate::tunnel::{Ids, Pace, Rates, Records, Scratch, Surroundings, Terms, Turns, Way};
+use accept_rate::AcceptRate;
+use admission::Said;
+use budget::Budget;
+use ending::Access;
 pub(crate) use entrance::Door;
 use entrance::Entrance;
 use errands::{Errand, Errands};
 pub(crate) use loads::Loads;
+use reserve::Reserve;
 use room::Room;
 pub(crate) use room::descriptors_suffice_for;
 
@@ -48,6 +61,8 @@ pub(crate) use room::descriptors_suffice_for;
 pub(crate) struct Setup {
     pub(crate) seat: Seat,
     pub(crate) cpu: Option<usize>,
+    /// Those of all shards; none if they are not pinned.
+    pub(crate) cpus: Arc<[usize]>,
     pub(crate) plan: Arc<Plan>,
     pub(crate) keys: TicketKeys,
     pub(crate) resolver: Resolver,
@@ -63,6 +78,8 @@ pub(crate) struct Setup {
 pub(crate) struct Shard {
     number: usize,
     cpu: Option<usize>,
+    /// To which shard connections go that come in on a CPU.
+    steering: Steering,
     mesh: Mesh,
     queues: Queues,
     resolver: Resolver,
@@ -76,6 +93,16 @@ pub(crate) struct Shard {
     retired: RefCell<Vec<Rc<Entrance>>>,
     /// Its tunnels.
     room: Room,
+    /// How fast they may come in.
+    rate: AcceptRate,
+    /// What they may hold in memory.
+    budget: Budget,
+    /// The descriptor for when there is no other.
+    reserve: Reserve,
+    /// That there are no descriptors, and that there is no memory.
+    said_lack: Said,
+    said_memory: Said,
+    access: RefCell<Option<Access>>,
     /// How many tunnels of all shards there are descriptors for.
     tunnels_possible: usize,
     loads: Loads,
@@ -104,6 +131,10 @@ struct Prepared {
     max_handshakes: usize,
     /// Tunnels that this shard may have.
     most: usize,
+    rate: Option<Rate>,
+    /// Bytes that they may hold.
+    budget: usize,
+    access: Option<AccessLog>,
     entrances: Vec<PreparedEntrance>,
     services: Vec<Rc<Service>>,
 }
@@ -124,6 +155,7 @@ impl Shard {
         let Setup {
             seat,
             cpu,
+            cpus,
             plan,
             keys,
             resolver,
@@ -137,6 +169,7 @@ impl Shard {
         let shard = Rc::new(Self {
             number,
             cpu,
+            steering: Steering::new(cpus),
             mesh: seat.mesh,
             queues: Queues::new(),
             resolver,
@@ -157,6 +190,12 @@ impl Shard {
             services: RefCell::default(),
             retired: RefCell::default(),
             room: Room::new(tunnels_possible),
+            rate: AcceptRate::default(),
+            budget: Budget::new(),
+            reserve: Reserve::new(),
+            said_lack: Said::default(),
+            said_memory: Said::default(),
+            access: RefCell::default(),
             tunnels_possible,
             loads,
             errands,
@@ -368,6 +407,7 @@ impl Shard {
                     access: Rc::new(AccessList::new(&listener.access)),
                     pace: Pace::new(&listener.name, &listener.rates, self.mesh.len()),
                     proxy_from: listener.proxy_from.clone(),
+                    tells: plan.access.is_some(),
                     timeouts: timeouts.clone(),
                     truncation: config.truncation,
                     buffer_size: config.buffer_size,
@@ -384,6 +424,9 @@ impl Shard {
                 .part(config.max_connections)
                 .min(self.part(NonZeroUsize::new(self.tunnels_possible)))
                 .max(1),
+            rate: config.connection_rate,
+            budget: self.part(config.memory_budget.and_then(NonZeroUsize::new)),
+            access: plan.access.clone(),
             entrances,
             services,
         })
@@ -442,6 +485,9 @@ impl Shard {
         self.refresh_names();
         self.around.turns.allow(ready.max_handshakes);
         self.room.allow(ready.most);
+        self.rate.allow(ready.rate, self.mesh.len());
+        self.budget.allow(ready.budget);
+        *self.access.borrow_mut() = ready.access.map(|log| Access::new(log, self.mesh.len()));
         let mut old = self.entrances.take();
         let mut new = Vec::with_capacity(ready.entrances.len());
         for PreparedEntrance {
@@ -459,11 +505,17 @@ impl Shard {
                         entrance.renew(terms, tickets);
                         entrance.wish(&listener);
                         entrance.allow(most, listener.accept);
+                        entrance
+                            .rate
+                            .allow(listener.connection_rate, self.mesh.len());
                         new.push(entrance);
                     }
                 }
                 Some(doors) => {
                     let entrance = Rc::new(Entrance::new(&listener, terms, tickets, most));
+                    entrance
+                        .rate
+                        .allow(listener.connection_rate, self.mesh.len());
                     for door in doors {
                         self.open(&entrance, door);
                     }
@@ -564,7 +616,23 @@ impl Shard {
                 cpu_seconds: cpu_time::of_this_thread().map_or(0.0, |time| time.as_secs_f64()),
                 submissions_left_out: ring::left_out().submissions,
             },
-            totals: self.around.counters.totals(),
+            totals: self.totals(),
+        }
+    }
+
+    /// The counters, with the limits and their use.
+    fn totals(&self) -> Totals {
+        let around = &self.around;
+        let memory = Some(self.budget.most()).filter(|most| *most != usize::MAX);
+        Totals {
+            tunnels_max: self.room.most(),
+            handshakes_max: around.turns.most() as u64,
+            handshakes_waiting: around.turns.waiting() as u64,
+            handshakes_queued: around.turns.queued(),
+            memory_held: Budget::held(&around.counters) as u64,
+            memory_max: memory.map(|most| most as u64),
+            listeners: self.entrances.borrow().iter().map(|e| e.stats()).collect(),
+            ..around.counters.totals()
         }
     }
 

@@ -1,7 +1,9 @@
-//! Who is at the other end of a Unix socket, and who we are.
+//! Who is at the other end of a Unix socket.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
+
+use super::account::effective_uid;
 
 /// A process that connected to a Unix socket, as it was then (SO_PEERCRED,
 /// unix(7)). The kernel says so, and not the process.
@@ -60,12 +62,6 @@ pub fn of(socket: impl AsFd) -> io::Result<Peer> {
         uid: credentials.uid,
         gid: credentials.gid,
     })
-}
-
-/// The user that this process acts as.
-pub fn effective_uid() -> u32 {
-    // SAFETY: the call takes nothing, and cannot fail (geteuid(2)).
-    unsafe { libc::geteuid() }
 }
 
 #[cfg(test)]

@@ -5,9 +5,12 @@
 mod support;
 
 mod balance;
+mod budget;
 mod lists;
+mod pace;
 mod rooms;
 mod source;
+mod steering;
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

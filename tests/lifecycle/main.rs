@@ -7,11 +7,14 @@ mod support;
 mod program;
 
 mod churn;
+mod container;
 mod demo;
 mod descriptors;
 mod drain;
 mod idle;
 mod library;
+mod placement;
+mod privileges;
 mod reload;
 mod spread;
 mod startup;

@@ -234,7 +234,8 @@ fn who(request: &Request) -> String {
 mod tests {
     use super::*;
     use crate::http::message::Parsed;
-    use crate::sys::peer::{self, Peer};
+    use crate::sys::account::effective_uid;
+    use crate::sys::peer::Peer;
 
     /// Whoever is let in to it is.
     struct Panics;
@@ -267,7 +268,7 @@ mod tests {
     fn nobody_else_is_answered() {
         let stranger = Peer {
             pid: 1,
-            uid: peer::effective_uid() + 1,
+            uid: effective_uid() + 1,
             gid: 0,
         };
         for peer in [None, Some(stranger)] {
