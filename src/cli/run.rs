@@ -165,11 +165,11 @@ where
     fn drain(&self) -> Result<Draining, Error> {
         // Afterwards it may be gone before it can tell.
         let stats = self.handle.stats()?;
-        let drain_timeout = self.handle.drain_timeout();
+        // A reload that is under way is given up for it.
         self.handle.shutdown();
         Ok(Draining {
             tunnels_open: stats.total.tunnels_open,
-            drain_timeout_seconds: drain_timeout.as_secs_f64(),
+            drain_timeout_seconds: self.handle.drain_timeout().as_secs_f64(),
         })
     }
 

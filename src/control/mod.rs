@@ -169,11 +169,18 @@ impl Control {
         match command {
             Command::Shutdown => self.begin_drain(),
             Command::Stats { reply } => self.gatherings.begin(&self.mesh, reply),
-            // Whoever asked gathers the answers, so that this task is spared.
-            Command::List(listing) => self.order_all(|| Order::List(listing.clone())),
+            // Whoever asked gathers the answers, so that this task is spared. A
+            // shard whose inbox is full is stalled, and is not asked: that it
+            // does not answer is told by the end of the way to do so.
+            Command::List(listing) => {
+                for shard in 0..self.mesh.len() {
+                    let _ = self.mesh.try_order(shard, Order::List(listing.clone()));
+                }
+            }
             Command::Close { id, reply } => {
                 let number = id.number;
-                self.order(id.shard, Order::Close { number, reply });
+                let order = Order::Close { number, reply };
+                let _ = self.mesh.try_order(id.shard, order);
             }
             Command::Enable(switch) => self.order_all(|| Order::Enable(switch.clone())),
             Command::ReloadRefused => self.reloads_failed += 1,

@@ -8,7 +8,7 @@ use crate::place::Place;
 use crate::program::{assert_echo, echo_at, quiet_port};
 use crate::support::PATIENCE;
 use crate::support::backend::{self, Ended};
-use crate::support::client::End;
+use crate::support::client::{self, Client, End};
 
 #[test]
 fn one_tunnel_ends_and_no_other() {
@@ -18,17 +18,15 @@ fn one_tunnel_ends_and_no_other() {
         "  shards: 2,",
     );
     let connect = || {
-        let client = crate::support::client::Client::shake(
-            crate::support::client::tcp(place.address),
-            &place.trust,
-        );
+        let client = Client::shake(client::tcp(place.address), &place.trust);
         let client = client.expect("a handshake");
         assert_eq!(client.receive_exact(1), b"!");
         client
     };
     let (one, other) = (connect(), connect());
     let address = one.tcp().local_addr().expect("an address").to_string();
-    let id = place.tunnel(&[&address]).id.to_string();
+    // Long enough for nothing to be under way any more.
+    let id = place.tunnel(&[&address, "age=3s"]).id.to_string();
 
     let told = place.say(&["close", &id]);
     assert!(
@@ -53,6 +51,20 @@ fn one_tunnel_ends_and_no_other() {
     other.fin();
     assert_eq!(backend.result().1, Ended::Eof);
     place.wait_closed("relay/backend/eof", 1);
+}
+
+/// A client that is in the midst of something must not take it for the whole.
+#[test]
+fn a_download_is_broken_off_with_a_reset() {
+    let backend = backend::source(48 << 20);
+    let place = Place::start(&format!("backend: \"{}\"", backend.address()), "");
+    let client = Client::shake(client::tcp(place.address), &place.trust).expect("a handshake");
+    client.receive_exact(1 << 16);
+    let id = place.tunnel(&["down=64KiB"]).id.to_string();
+    place.say(&["close", &id]);
+    let (_, end) = client.receive_all();
+    assert_eq!(end, End::Reset);
+    place.wait_closed("relay/server/closed", 1);
 }
 
 #[test]
@@ -93,11 +105,7 @@ fn a_client_that_says_nothing_and_one_that_is_held() {
     drop(silent);
     place.wait_closed("handshake/server/closed", 1);
 
-    let held = crate::support::client::Client::shake(
-        crate::support::client::tcp(place.address),
-        &place.trust,
-    )
-    .expect("a handshake");
+    let held = Client::shake(client::tcp(place.address), &place.trust).expect("a handshake");
     let tunnel = place.tunnel(&["state=connect"]);
     assert_eq!(tunnel.service.as_deref(), Some("app"));
     assert!(Duration::from_secs_f64(tunnel.age_seconds) < PATIENCE);
