@@ -177,6 +177,9 @@ fn the_full_file_holds_the_defaults() {
     assert_eq!(config.truncation, bare.truncation);
     assert_eq!(config.log.level, bare.log.level);
     assert_eq!(config.admin, bare.admin);
+    assert_eq!(bare.metrics, None);
+    let metrics = config.metrics.expect("it has metrics");
+    assert_eq!(metrics, Metrics::new(address("127.0.0.1:9464")));
 }
 
 /// The keys are taken from the errors for unknown ones, so that a key added to
@@ -204,6 +207,7 @@ fn the_full_file_has_every_key() {
         "(timeouts: (zzzzzzzzzz: 1))",
         "(log: (zzzzzzzzzz: 1))",
         "(log: (syslog: (zzzzzzzzzz: 1)))",
+        "(metrics: (zzzzzzzzzz: 1))",
     ];
     // Three cannot stand beside what is there: they are shown in comments.
     let code: String = FULL

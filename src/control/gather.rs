@@ -6,7 +6,9 @@ use super::Control;
 use crate::limits;
 use crate::logging;
 use crate::mesh::{Mesh, Order};
-use crate::metrics::{ServiceStats, ShardStats, Stats, Totals};
+use crate::metrics::{
+    ListenerLoad, ListenerStats, ServiceStats, ShardStats, Stats, TicketKeySource, Totals,
+};
 
 /// Gatherings under way.
 #[derive(Debug, Default)]
@@ -20,6 +22,7 @@ struct Gathering {
     number: u64,
     deadline: Instant,
     shards: Vec<ShardStats>,
+    listeners: Vec<(String, ListenerLoad)>,
     services: Vec<ServiceStats>,
     reply: flume::Sender<Stats>,
 }
@@ -41,16 +44,30 @@ impl Gatherings {
             number: self.last,
             deadline: asked + limits::SNAPSHOT_TIMEOUT,
             shards: Vec::with_capacity(mesh.len()),
+            listeners: Vec::new(),
             services: Vec::new(),
             reply,
         });
     }
 
-    pub(super) fn add(&mut self, number: u64, stats: ShardStats, services: Vec<ServiceStats>) {
+    pub(super) fn add(
+        &mut self,
+        number: u64,
+        stats: ShardStats,
+        listeners: Vec<(String, ListenerLoad)>,
+        services: Vec<ServiceStats>,
+    ) {
         let Some(gathering) = self.open.iter_mut().find(|g| g.number == number) else {
             return;
         };
         gathering.shards.push(stats);
+        for (name, theirs) in listeners {
+            let ours = &mut gathering.listeners;
+            match ours.iter_mut().find(|(ours, _)| *ours == name) {
+                Some((_, ours)) => ours.add(&theirs),
+                None => ours.push((name, theirs)),
+            }
+        }
         for theirs in services {
             let ours = &mut gathering.services;
             match ours.iter_mut().find(|ours| ours.name == theirs.name) {
@@ -81,6 +98,22 @@ impl Control {
         }
     }
 
+    /// What is known of the listeners, with what the shards tell of them.
+    fn listener_stats(&self, loads: &[(String, ListenerLoad)]) -> Vec<ListenerStats> {
+        let mut listeners = self.listeners.clone();
+        for listener in &mut listeners {
+            if let Some((_, load)) = loads.iter().find(|(name, _)| *name == listener.name) {
+                listener.load = *load;
+            }
+            if let Some(key) = &mut listener.ticket_key
+                && key.source == TicketKeySource::Process
+            {
+                key.since_unix_seconds = self.rekeyed_unix_seconds;
+            }
+        }
+        listeners
+    }
+
     fn stats(&self, gathering: Gathering) -> Stats {
         let mut services = gathering.services;
         self.health.annotate(&mut services, Instant::now());
@@ -101,7 +134,9 @@ impl Control {
             reloads: self.reloads,
             reloads_failed: self.reloads_failed,
             log_lines_dropped: logging::dropped(),
-            listeners: self.listeners.clone(),
+            configured_unix_seconds: self.configured_unix_seconds,
+            reload_refused: self.reload_refused,
+            listeners: self.listener_stats(&gathering.listeners),
             services,
             total,
             shards,

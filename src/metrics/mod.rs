@@ -8,9 +8,15 @@ mod counters;
 mod negotiated;
 mod service;
 mod stats;
+mod times;
 
 pub(crate) use counters::Counters;
 pub(crate) use negotiated::Negotiated;
 pub use negotiated::{NameCount, NegotiatedCounts};
 pub use service::{BackendState, BackendStats, CheckStats, ServiceStats};
-pub use stats::{CloseCount, ListenerStats, ShardStats, State, Stats, Totals};
+pub use stats::{
+    CauseCount, CertificateExpiry, CertificateStats, CloseCount, ListenerLoad, ListenerStats,
+    ShardStats, State, Stats, TicketKeySource, TicketKeyStats, Totals,
+};
+pub use times::{TIME_BOUNDS_MICROS, TimeCounts};
+pub(crate) use times::TimeCells;

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use crate::config::{Address, Config, Listener};
 use crate::error::Error;
-use crate::metrics::ListenerStats;
+use crate::metrics::{ListenerLoad, ListenerStats};
 use crate::sys::socket::{self, Bound, SocketFile};
 
 /// One listener, as it is bound.
@@ -62,5 +62,8 @@ pub(super) fn describe(config: &Config, listener: &Listener, group: &[Bound]) ->
             .services
             .get(listener.service)
             .map_or_else(String::new, |service| service.name.clone()),
+        load: ListenerLoad::default(),
+        certificates: None,
+        ticket_key: None,
     }
 }

@@ -15,6 +15,7 @@ use super::Shard;
 use super::room::Room;
 use crate::config::{Accept, Address, Listener, TcpOptions};
 use crate::limits;
+use crate::metrics::ListenerLoad;
 use crate::runtime;
 use crate::sys::socket;
 use crate::timer::Tick;
@@ -33,6 +34,8 @@ pub(super) struct Entrance {
     wishes: RefCell<Rc<Wishes>>,
     /// Its tunnels on this shard.
     pub(super) room: Room,
+    /// Connections that this shard has accepted at it.
+    accepted: Cell<u64>,
     /// Whether a shard with fewer tunnels gets its connections.
     balanced: Cell<bool>,
     closing: Cell<bool>,
@@ -96,6 +99,7 @@ impl Entrance {
             tickets: RefCell::new(tickets),
             wishes: RefCell::new(Rc::new(Wishes::of(listener))),
             room: Room::new(most),
+            accepted: Cell::new(0),
             balanced: Cell::new(listener.accept == Accept::Balanced),
             closing: Cell::new(false),
             waiting: RefCell::default(),
@@ -113,6 +117,17 @@ impl Entrance {
 
     pub(super) fn tickets(&self) -> Option<TicketTerms> {
         self.tickets.borrow().clone()
+    }
+
+    /// Its name, and its figures on this shard.
+    pub(super) fn load(&self) -> (Rc<str>, ListenerLoad) {
+        let most = self.room.most();
+        let load = ListenerLoad {
+            accepted: self.accepted.get(),
+            tunnels_open: self.room.open() as u64,
+            max_connections: (most != usize::MAX).then_some(most as u64),
+        };
+        (self.terms.borrow().listener.clone(), load)
     }
 
     /// The next connection meets these terms.
@@ -316,6 +331,7 @@ impl Shard {
     ) {
         let counters = &self.around.counters;
         counters.accepted.add(1);
+        entrance.accepted.set(entrance.accepted.get() + 1);
         let terms = entrance.terms();
         if let Some(peer) = peer.map(|peer| peer.ip())
             // Who sends a header says in it who the client is.

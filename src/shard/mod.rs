@@ -28,9 +28,10 @@ use crate::config::{self, AccessList};
 use crate::later::Later;
 use crate::limits;
 use crate::mesh::{Mesh, Order, Report, Seat};
-use crate::metrics::{Counters, ServiceStats, ShardStats};
+use crate::metrics::{Counters, ListenerLoad, ServiceStats, ShardStats, Totals};
 use crate::plan::Plan;
 use crate::runtime::{self, Job, Queues};
+use crate::sys::cpu_time;
 use crate::timer::{Tick, Timers};
 use crate::tls::{self, ClientParts, TicketKeys, TicketTerms};
 use crate::tunnel::{Ids, Pace, Rates, Records, Scratch, Surroundings, Terms, Turns, Way};
@@ -231,6 +232,7 @@ impl Shard {
                     let report = Report::Snapshot {
                         gathering,
                         stats,
+                        listeners: self.listener_loads(),
                         services: self.service_stats(),
                     };
                     self.mesh.report(report).await;
@@ -533,12 +535,28 @@ impl Shard {
     }
 
     fn snapshot(&self, asked: Instant) -> ShardStats {
+        let around = &self.around;
+        let cpu_time = cpu_time::of_this_thread().unwrap_or_default();
         ShardStats {
             shard: self.number,
             cpu: self.cpu,
             answer_micros: u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX),
-            totals: self.around.counters.totals(),
+            cpu_seconds: cpu_time.as_secs_f64(),
+            thread: cpu_time::this_thread(),
+            max_connections: self.room.most() as u64,
+            max_handshakes: around.turns.most() as u64,
+            totals: Totals {
+                handshakes_waiting: around.turns.waiting() as u64,
+                ..around.counters.totals()
+            },
         }
+    }
+
+    /// Each listener by its name.
+    fn listener_loads(&self) -> Vec<(String, ListenerLoad)> {
+        let entrances = self.entrances.borrow();
+        let loads = entrances.iter().map(|entrance| entrance.load());
+        loads.map(|(name, load)| (name.as_ref().to_owned(), load)).collect()
     }
 
     fn service_stats(&self) -> Vec<ServiceStats> {

@@ -46,6 +46,11 @@ impl Room {
         self.open.get()
     }
 
+    /// How many there may be.
+    pub(super) fn most(&self) -> usize {
+        self.most.get()
+    }
+
     /// Whether an operator has still to be told that it is full: not again
     /// before an eighth of it has been free in between.
     pub(super) fn is_news(&self) -> bool {

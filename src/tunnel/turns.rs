@@ -66,6 +66,16 @@ impl Turns {
         }
     }
 
+    /// How many may be in progress.
+    pub(crate) fn most(&self) -> usize {
+        self.most.get()
+    }
+
+    /// How many wait to begin.
+    pub(crate) fn waiting(&self) -> usize {
+        self.door.waiting.borrow().len()
+    }
+
     /// From now on so many. Those in progress stay.
     pub(crate) fn allow(&self, most: usize) {
         self.most.set(most);

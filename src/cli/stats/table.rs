@@ -28,6 +28,7 @@ pub(super) fn render(stats: &Stats, before: Option<(Duration, &Stats)>) -> Strin
 fn write_process(text: &mut String, stats: &Stats) {
     let state = match stats.state {
         State::Serving => "serving",
+        State::Stopping => "stopping",
         State::Draining => "draining",
     };
     let uptime = Duration::try_from_secs_f64(stats.uptime_seconds).unwrap_or_default();

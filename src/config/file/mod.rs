@@ -12,6 +12,7 @@ mod destinations;
 mod health;
 mod listener;
 mod log;
+mod metrics;
 mod policy;
 mod server_tls;
 mod service;
@@ -34,6 +35,7 @@ use super::{Admin, Config, ConfigError, Log, Shards, Timeouts, Truncation};
 use crate::limits;
 use listener::{FileListener, listeners};
 use log::{FileLog, FileTimeouts};
+use metrics::FileMetrics;
 use service::FileServices;
 
 /// The longest path of a Unix socket, in bytes: `sun_path` holds 108 with its
@@ -124,6 +126,7 @@ struct FileConfig {
     truncation: Option<Truncation>,
     log: Option<FileLog>,
     admin: Option<AdminSocket>,
+    metrics: Option<FileMetrics>,
     watch: Option<WatchInterval>,
 }
 
@@ -149,6 +152,10 @@ impl FileConfig {
             .timeouts
             .map_or_else(Timeouts::default, |own| own.meant(&Timeouts::default()));
         let listeners = listeners(self.listeners, &mut services, &timeouts, root, base)?;
+        let metrics = self
+            .metrics
+            .map(|metrics| metrics.meant(&listeners, root))
+            .transpose()?;
         Ok(Config {
             listeners,
             services,
@@ -179,6 +186,7 @@ impl FileConfig {
                     Admin::Path(socket(base, &path, root.field("admin"))?)
                 }
             },
+            metrics,
             watch: self
                 .watch
                 .map_or(Some(limits::WATCH_INTERVAL), |interval| interval.0),
