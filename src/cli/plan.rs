@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use adit::Config;
-use adit::config::{Admin, LogSink, SyslogLevel, SyslogSink};
+use adit::config::{Address, Admin, LogSink, Metrics, SyslogLevel, SyslogSink};
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 use log::LevelFilter;
 
 use super::args::{
-    AdminArg, Args, CheckArgs, Command, ConvertArgs, OverrideArgs, RunArgs, ShardsArg, SourceArgs,
+    AdminArg, Args, CheckArgs, Command, ConvertArgs, MetricsArg, OverrideArgs, RunArgs, ShardsArg, SourceArgs,
     StatsArgs, TargetArgs, TicketKeysCommand,
 };
 use super::bench::BenchPlan;
@@ -48,6 +48,7 @@ pub(crate) struct Overrides {
     level: Option<LevelFilter>,
     syslog: bool,
     admin: Option<Admin>,
+    metrics: Option<Option<Address>>,
     drain: Option<Duration>,
     no_watch: bool,
 }
@@ -161,6 +162,17 @@ impl Overrides {
         if let Some(admin) = &self.admin {
             config.admin = admin.clone();
         }
+        match &self.metrics {
+            None => {}
+            Some(None) => config.metrics = None,
+            Some(Some(address)) => {
+                let metrics = config.metrics.take();
+                config.metrics = Some(Metrics {
+                    address: address.clone(),
+                    ..metrics.unwrap_or_else(|| Metrics::new(address.clone()))
+                });
+            }
+        }
         if let Some(drain) = self.drain {
             config.timeouts.drain = drain;
         }
@@ -194,6 +206,10 @@ impl From<OverrideArgs> for Overrides {
                 AdminArg::Auto => Admin::Auto,
                 AdminArg::Off => Admin::Off,
                 AdminArg::Path(path) => Admin::Path(path),
+            }),
+            metrics: args.metrics.map(|metrics| match metrics {
+                MetricsArg::Off => None,
+                MetricsArg::At(address) => Some(address),
             }),
             drain: args.drain_timeout,
             no_watch: args.no_watch,

@@ -12,9 +12,11 @@ use std::time::Duration;
 
 use adit::config::{Admin, LogSink};
 use adit::control::admin::{self, Orders};
+use adit::control::exporter::{self, Exporter, Sources};
 use adit::logging::{self, Guard};
 use adit::sys::cpu;
-use adit::{Config, Handle, Outcome, Server, notice};
+use adit::metrics::Stats;
+use adit::{Config, Error, Handle, Outcome, Server, notice};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
@@ -47,14 +49,18 @@ fn start(
     let signals = Steering::signals()?;
     let admin = config.admin.clone();
     let shards = shard_count(&config);
+    let metrics = exporter::Prepared::new(config.metrics.as_ref())?;
     let server = Server::new(config)?;
     announce(&server, shards);
+    let exporter = Arc::new(exporting(&server.handle()));
+    exporter.take_up(metrics)?;
     let first = watched.every();
     let reloader = Arc::new(Reloader {
         plan,
         handle: server.handle(),
         log: Arc::clone(log),
         admin: admin.clone(),
+        exporter,
         watched: Mutex::new(watched),
     });
     let _watcher = Watcher::start(
@@ -65,6 +71,21 @@ fn start(
         first,
     )?;
     serve(server, &admin, signals, move || reloader.reload())
+}
+
+type Figures = Box<dyn Fn() -> Result<Stats, Error> + Send + Sync>;
+type Question = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// The metrics endpoint of a server.
+pub(crate) type ServerExporter = Exporter<Figures, Question>;
+
+/// The metrics endpoint of that server, which listens nowhere yet.
+pub(crate) fn exporting(handle: &Handle) -> ServerExporter {
+    let (figures, stopping) = (handle.clone(), handle.clone());
+    Exporter::new(Sources {
+        stats: Box::new(move || figures.stats()) as Figures,
+        is_stopping: Box::new(move || stopping.is_stopping()) as Question,
+    })
 }
 
 /// Serves until told to stop. What the demonstration shares with `adit run`.
@@ -131,6 +152,7 @@ struct Reloader {
     log: Arc<Guard>,
     /// Where the admin endpoint is, which a reload does not move.
     admin: Admin,
+    exporter: Arc<ServerExporter>,
     watched: Mutex<Watched>,
 }
 
@@ -164,14 +186,21 @@ impl Reloader {
             .inspect_err(|_| self.handle.reload_refused())
             .and_then(|config| {
                 let (log, admin) = (config.log.clone(), config.admin.clone());
+                let metrics = self
+                    .exporter
+                    .prepare(config.metrics.as_ref())
+                    .inspect_err(|_| self.handle.reload_refused())?;
                 self.handle.reload(config)?;
-                Ok((log, admin))
+                Ok((log, admin, metrics))
             })
             .map_err(|failure| failure.message);
         match outcome {
-            Ok((lines, admin)) => {
+            Ok((lines, admin, metrics)) => {
                 self.log.reconfigure(&lines);
                 notice!("reloaded: the new configuration is in use");
+                if let Err(error) = self.exporter.take_up(metrics) {
+                    log::error!("{error}");
+                }
                 if admin != self.admin {
                     log::warn!("the admin endpoint stays where it is until adit is restarted");
                 }

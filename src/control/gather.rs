@@ -1,5 +1,6 @@
 //! Gathering every shard's figures.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::Control;
@@ -14,66 +15,59 @@ use crate::metrics::{
 #[derive(Debug, Default)]
 pub(super) struct Gatherings {
     open: Vec<Gathering>,
-    last: u64,
+    number: u64,
+    /// For each shard what it said last. Where it is silent, that is what it
+    /// has in the sums: what counts up must not seem to count down.
+    last: Vec<Option<Rc<Answer>>>,
 }
 
 #[derive(Debug)]
 struct Gathering {
     number: u64,
     deadline: Instant,
-    shards: Vec<ShardStats>,
-    listeners: Vec<(String, ListenerLoad)>,
-    services: Vec<ServiceStats>,
+    answers: Vec<Rc<Answer>>,
     reply: flume::Sender<Stats>,
+}
+
+/// What one shard has to say.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) stats: Box<ShardStats>,
+    /// Each listener by its name.
+    pub(super) listeners: Vec<(String, ListenerLoad)>,
+    pub(super) services: Vec<ServiceStats>,
 }
 
 impl Gatherings {
     /// Asks every shard. One whose inbox is full is stalled, and will be named
     /// as silent.
     pub(super) fn begin(&mut self, mesh: &Mesh, reply: flume::Sender<Stats>) {
-        self.last += 1;
+        self.number += 1;
         let asked = Instant::now();
         for shard in 0..mesh.len() {
             let order = Order::Snapshot {
-                gathering: self.last,
+                gathering: self.number,
                 asked,
             };
             let _ = mesh.try_order(shard, order);
         }
         self.open.push(Gathering {
-            number: self.last,
+            number: self.number,
             deadline: asked + limits::SNAPSHOT_TIMEOUT,
-            shards: Vec::with_capacity(mesh.len()),
-            listeners: Vec::new(),
-            services: Vec::new(),
+            answers: Vec::with_capacity(mesh.len()),
             reply,
         });
     }
 
-    pub(super) fn add(
-        &mut self,
-        number: u64,
-        stats: ShardStats,
-        listeners: Vec<(String, ListenerLoad)>,
-        services: Vec<ServiceStats>,
-    ) {
-        let Some(gathering) = self.open.iter_mut().find(|g| g.number == number) else {
-            return;
-        };
-        gathering.shards.push(stats);
-        for (name, theirs) in listeners {
-            let ours = &mut gathering.listeners;
-            match ours.iter_mut().find(|(ours, _)| *ours == name) {
-                Some((_, ours)) => ours.add(&theirs),
-                None => ours.push((name, theirs)),
-            }
+    pub(super) fn add(&mut self, number: u64, answer: Answer) {
+        let (shard, answer) = (answer.stats.shard, Rc::new(answer));
+        if self.last.len() <= shard {
+            self.last.resize(shard + 1, None);
         }
-        for theirs in services {
-            let ours = &mut gathering.services;
-            match ours.iter_mut().find(|ours| ours.name == theirs.name) {
-                Some(ours) => ours.add(&theirs),
-                None => ours.push(theirs),
-            }
+        // One that comes too late is news of the shard all the same.
+        self.last[shard] = Some(answer.clone());
+        if let Some(gathering) = self.open.iter_mut().find(|g| g.number == number) {
+            gathering.answers.push(answer);
         }
     }
 
@@ -84,7 +78,7 @@ impl Gatherings {
     /// Those that every shard has answered, or that have waited long enough.
     fn finished(&mut self, shards: usize, now: Instant) -> Vec<Gathering> {
         self.open
-            .extract_if(.., |g| g.shards.len() == shards || now >= g.deadline)
+            .extract_if(.., |g| g.answers.len() == shards || now >= g.deadline)
             .collect()
     }
 }
@@ -95,6 +89,46 @@ impl Control {
             let reply = gathering.reply.clone();
             // Who asked may have gone away.
             let _ = reply.try_send(self.stats(gathering));
+        }
+    }
+
+    fn stats(&self, gathering: Gathering) -> Stats {
+        let mut answers = gathering.answers;
+        answers.sort_by_key(|answer| answer.stats.shard);
+        let answered = |shard: &usize| answers.iter().any(|answer| answer.stats.shard == *shard);
+        let silent_shards: Vec<usize> = (0..self.mesh.len()).filter(|s| !answered(s)).collect();
+        let last = silent_shards.iter().filter_map(|shard| {
+            let last = self.gatherings.last.get(*shard)?;
+            last.as_ref()
+        });
+        let mut total = Totals::default();
+        let mut loads = Vec::new();
+        let mut services = Vec::new();
+        for answer in answers.iter().chain(last) {
+            total.add(&answer.stats.totals);
+            add_listeners(&mut loads, &answer.listeners);
+            add_services(&mut services, &answer.services);
+        }
+        self.health.annotate(&mut services, Instant::now());
+        Stats {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            started_unix_seconds: self.started_unix_seconds,
+            uptime_seconds: self.started.elapsed().as_secs_f64(),
+            state: self.state(),
+            reloads: self.reloads,
+            reloads_failed: self.reloads_failed,
+            configured_unix_seconds: self.configured_unix_seconds,
+            reload_refused: self.reload_refused,
+            log_lines_dropped: logging::dropped(),
+            listeners: self.listener_stats(&loads),
+            services,
+            total,
+            shards: answers
+                .iter()
+                .map(|answer| (*answer.stats).clone())
+                .collect(),
+            silent_shards,
         }
     }
 
@@ -113,34 +147,33 @@ impl Control {
         }
         listeners
     }
+}
 
-    fn stats(&self, gathering: Gathering) -> Stats {
-        let mut services = gathering.services;
-        self.health.annotate(&mut services, Instant::now());
-        let mut shards = gathering.shards;
-        shards.sort_by_key(|stats| stats.shard);
-        let mut total = Totals::default();
-        for stats in &shards {
-            total.add(&stats.totals);
+/// Adds a shard's figures to those of the others. Shards have mostly the same,
+/// in the same order; while a reload is under way they may have others.
+fn add_listeners(ours: &mut Vec<(String, ListenerLoad)>, theirs: &[(String, ListenerLoad)]) {
+    for (index, (name, load)) in theirs.iter().enumerate() {
+        let at = match ours.get(index) {
+            Some((known, _)) if known == name => Some(index),
+            _ => ours.iter().position(|(known, _)| known == name),
+        };
+        match at {
+            Some(at) => ours[at].1.add(load),
+            None => ours.push((name.clone(), *load)),
         }
-        let answered = |shard: &usize| shards.iter().any(|stats| stats.shard == *shard);
-        let silent_shards = (0..self.mesh.len()).filter(|s| !answered(s)).collect();
-        Stats {
-            version: env!("CARGO_PKG_VERSION").into(),
-            pid: std::process::id(),
-            started_unix_seconds: self.started_unix_seconds,
-            uptime_seconds: self.started.elapsed().as_secs_f64(),
-            state: self.state(),
-            reloads: self.reloads,
-            reloads_failed: self.reloads_failed,
-            log_lines_dropped: logging::dropped(),
-            configured_unix_seconds: self.configured_unix_seconds,
-            reload_refused: self.reload_refused,
-            listeners: self.listener_stats(&gathering.listeners),
-            services,
-            total,
-            shards,
-            silent_shards,
+    }
+}
+
+/// The same for services.
+fn add_services(ours: &mut Vec<ServiceStats>, theirs: &[ServiceStats]) {
+    for (index, service) in theirs.iter().enumerate() {
+        let at = match ours.get(index) {
+            Some(known) if known.name == service.name => Some(index),
+            _ => ours.iter().position(|known| known.name == service.name),
+        };
+        match at {
+            Some(at) => ours[at].add(service),
+            None => ours.push(service.clone()),
         }
     }
 }

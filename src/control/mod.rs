@@ -7,6 +7,7 @@
 //! answer by a deadline is reported as silent.
 
 pub mod admin;
+pub mod exporter;
 mod gather;
 mod health;
 mod reload;
@@ -23,7 +24,7 @@ use crate::notice;
 use crate::plan::Plan;
 use crate::runtime::{self, Job, Queues};
 use crate::tls::TicketKeys;
-use gather::Gatherings;
+use gather::{Answer, Gatherings};
 use health::Health;
 use reload::Reload;
 
@@ -210,7 +211,12 @@ impl Control {
                 services,
             } => {
                 let gatherings = &mut self.gatherings;
-                gatherings.add(gathering, *stats, listeners, services);
+                let answer = Answer {
+                    stats,
+                    listeners,
+                    services,
+                };
+                gatherings.add(gathering, answer);
                 self.answer_gatherings(Instant::now());
             }
             Report::Prepared {

@@ -2,17 +2,22 @@
 //!
 //! `Counters` are a shard's own cells: no atomic, no lock, read by nobody
 //! else. A shard copies them into a [`ShardStats`] when the main shard asks
-//! over the mesh, and the main shard joins those into [`Stats`].
+//! over the mesh, and the main shard joins those into [`Stats`]. `families`
+//! makes metrics of these, which `openmetrics` writes.
 
 mod counters;
+mod families;
 mod negotiated;
+mod openmetrics;
 mod service;
 mod stats;
 mod times;
 
 pub(crate) use counters::Counters;
+pub use families::expose;
 pub(crate) use negotiated::Negotiated;
 pub use negotiated::{NameCount, NegotiatedCounts};
+pub use openmetrics::TextFormat;
 pub use service::{BackendState, BackendStats, CheckStats, ServiceStats};
 pub use stats::{
     CauseCount, CertificateExpiry, CertificateStats, CloseCount, ListenerLoad, ListenerStats,

@@ -37,7 +37,7 @@ pub struct Stats {
     /// What they lead to.
     #[serde(default)]
     pub services: Vec<ServiceStats>,
-    /// The sum over all shards that answered.
+    /// The sum over all shards; those that are silent as they last answered.
     pub total: Totals,
     /// Each shard that answered, in order.
     pub shards: Vec<ShardStats>,

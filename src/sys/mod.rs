@@ -7,6 +7,7 @@
 //! - [`cpu_time`]: what processes and threads have used of them;
 //! - `local_time`: the offset that syslog stamps need;
 //! - [`preflight`]: what this machine refuses, and how that is mended;
+//! - [`process`]: what the kernel keeps of this process;
 //! - [`ring`]: how the executors' rings are set up;
 //! - [`rlimit`]: resource limits;
 //! - [`socket`]: listeners, connections, and what is set on them;
@@ -22,6 +23,7 @@ pub mod cpu;
 pub mod cpu_time;
 pub(crate) mod local_time;
 pub mod preflight;
+pub mod process;
 pub mod ring;
 pub mod rlimit;
 pub mod socket;
