@@ -128,7 +128,9 @@ impl Plan {
 /// When a file was last written, in seconds of Unix time; 0 if that is unknown.
 fn written(path: &Path) -> u64 {
     let modified = std::fs::metadata(path).and_then(|found| found.modified());
-    let since = modified.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let since = modified
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     since.map_or(0, |since| since.as_secs())
 }
 

@@ -11,8 +11,8 @@ use clap::error::ErrorKind;
 use log::LevelFilter;
 
 use super::args::{
-    AdminArg, Args, CheckArgs, Command, ConvertArgs, MetricsArg, OverrideArgs, RunArgs, ShardsArg, SourceArgs,
-    StatsArgs, TargetArgs, TicketKeysCommand,
+    AdminArg, Args, CheckArgs, Command, ConvertArgs, MetricsArg, OverrideArgs, RunArgs, ShardsArg,
+    SourceArgs, StatsArgs, TargetArgs, TicketKeysCommand,
 };
 use super::bench::BenchPlan;
 use super::exit::Failure;

@@ -108,8 +108,16 @@ mod tests {
     #[test]
     fn what_is_no_range_or_no_weight_counts_for_nothing() {
         for accept in [
-            "text", "/", ",,;", "text/plain;q=2", "text/plain;q=1.5", "text/plain;q=0.1234",
-            "text/plain;q=-1", "text/plain;q=", "text/plain;q=.5", "text/plain;q=1.0.0",
+            "text",
+            "/",
+            ",,;",
+            "text/plain;q=2",
+            "text/plain;q=1.5",
+            "text/plain;q=0.1234",
+            "text/plain;q=-1",
+            "text/plain;q=",
+            "text/plain;q=.5",
+            "text/plain;q=1.0.0",
         ] {
             assert_eq!(text(accept), 0, "{accept}");
         }

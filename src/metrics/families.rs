@@ -148,7 +148,12 @@ fn write_totals(t: &mut Text, total: &Totals) {
         panics,
         closed,
     } = total;
-    gauge(t, "adit_tunnels_open", "Tunnels open now, in any phase.", *tunnels_open);
+    gauge(
+        t,
+        "adit_tunnels_open",
+        "Tunnels open now, in any phase.",
+        *tunnels_open,
+    );
     counter(
         t,
         "adit_connections_accepted",
@@ -259,7 +264,11 @@ fn write_totals(t: &mut Text, total: &Totals) {
         None,
         "TLS handshakes with backends, by what became of them: full, resumed, or the cause of the failure.",
     );
-    write_done(&mut family, *backend_handshakes, *backend_handshakes_resumed);
+    write_done(
+        &mut family,
+        *backend_handshakes,
+        *backend_handshakes_resumed,
+    );
     for failed in backend_handshakes_failed {
         family.series(&[("result", failed.cause.as_str())], failed.count);
     }
@@ -727,8 +736,16 @@ fn write_process(t: &mut Text, process: &Process) {
         }
     }
     for (name, help, value) in [
-        ("process_open_fds", "Descriptors that are open.", open_descriptors),
-        ("process_max_fds", "Descriptors that may be open.", max_descriptors),
+        (
+            "process_open_fds",
+            "Descriptors that are open.",
+            open_descriptors,
+        ),
+        (
+            "process_max_fds",
+            "Descriptors that may be open.",
+            max_descriptors,
+        ),
         ("process_threads", "Threads of the process.", threads),
     ] {
         if let Some(value) = value {

@@ -23,5 +23,5 @@ pub use stats::{
     CauseCount, CertificateExpiry, CertificateStats, CloseCount, ListenerLoad, ListenerStats,
     ShardStats, State, Stats, TicketKeySource, TicketKeyStats, Totals,
 };
-pub use times::{TIME_BOUNDS_MICROS, TimeCounts};
 pub(crate) use times::TimeCells;
+pub use times::{TIME_BOUNDS_MICROS, TimeCounts};

@@ -329,7 +329,10 @@ mod tests {
             family.series(&[("l", "a\"} 1\nb{c=\"\\")], 1_u64);
             family.series(&[("l", &long)], 1_u64);
         });
-        assert!(text.contains("g{l=\"a\\\"} 1\\nb{c=\\\"\\\\\"} 1\n"), "{text}");
+        assert!(
+            text.contains("g{l=\"a\\\"} 1\\nb{c=\\\"\\\\\"} 1\n"),
+            "{text}"
+        );
         let kept = "ä".repeat(limits::METRICS_LABEL_MAX / 2);
         assert!(text.contains(&format!("g{{l=\"{kept}\"}} 1\n")), "{text}");
     }
@@ -343,10 +346,7 @@ mod tests {
         }
         family.series(&[("n", "0")], 0_u64);
         assert_eq!(text.left_out(), 11);
-        assert_eq!(
-            text.end().lines().count(),
-            2 + limits::METRICS_SERIES_MAX
-        );
+        assert_eq!(text.end().lines().count(), 2 + limits::METRICS_SERIES_MAX);
     }
 
     #[test]

@@ -556,7 +556,9 @@ impl Shard {
     fn listener_loads(&self) -> Vec<(String, ListenerLoad)> {
         let entrances = self.entrances.borrow();
         let loads = entrances.iter().map(|entrance| entrance.load());
-        loads.map(|(name, load)| (name.as_ref().to_owned(), load)).collect()
+        loads
+            .map(|(name, load)| (name.as_ref().to_owned(), load))
+            .collect()
     }
 
     fn service_stats(&self) -> Vec<ServiceStats> {

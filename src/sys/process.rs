@@ -84,7 +84,9 @@ impl Stat {
 /// the page's size is.
 fn resident_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kib * 1024)
 }
@@ -104,7 +106,9 @@ mod tests {
     #[test]
     fn the_kernel_tells_of_this_process() {
         let process = Process::now();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock");
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("a clock");
         let started = process.started_unix_seconds.expect("a start");
         let age = now.as_secs_f64() - started;
         assert!((-2.0..3600.0).contains(&age), "{process:?}");

@@ -80,7 +80,11 @@ fn each_figure_is_what_has_happened() {
         ("adit_tunnel_bytes_total", &[("direction", "down")], 16.0),
         (
             "adit_tunnel_closed_total",
-            &[("phase", "handshake"), ("side", "client"), ("cause", "not-tls")],
+            &[
+                ("phase", "handshake"),
+                ("side", "client"),
+                ("cause", "not-tls"),
+            ],
             1.0,
         ),
         (
@@ -158,7 +162,10 @@ fn clients_get_the_format_that_they_like() {
         // Nobody's; curl's; a browser's; Prometheus 2's and 3's.
         ("", plain),
         ("Accept: */*\r\n", plain),
-        ("Accept: text/html,application/xml;q=0.9,*/*;q=0.8\r\n", plain),
+        (
+            "Accept: text/html,application/xml;q=0.9,*/*;q=0.8\r\n",
+            plain,
+        ),
         (
             "Accept: application/openmetrics-text;version=1.0.0,\
              application/openmetrics-text;version=0.0.1;q=0.75,\
@@ -172,10 +179,16 @@ fn clients_get_the_format_that_they_like() {
              text/plain;version=0.0.4;q=0.3,*/*;q=0.2\r\n",
             open,
         ),
-        ("Accept: text/plain\r\nAccept: application/openmetrics-text;q=0.1\r\n", plain),
+        (
+            "Accept: text/plain\r\nAccept: application/openmetrics-text;q=0.1\r\n",
+            plain,
+        ),
         ("Accept: application/openmetrics-text\r\n", open),
         // A version that there will be some day.
-        ("Accept: application/openmetrics-text;version=2.0.0\r\n", plain),
+        (
+            "Accept: application/openmetrics-text;version=2.0.0\r\n",
+            plain,
+        ),
         ("Accept: application/json\r\n", plain),
     ] {
         let (head, body) = ask(at, "GET /metrics", accept);
@@ -222,9 +235,15 @@ fn names_are_escaped_in_labels() {
     ] {
         let text = adit::metrics::expose(&stats, &process, true, format);
         let scrape = Scrape::read(text.as_bytes(), as_read);
-        let named = scrape.all("adit_listener_info", &[("listener", name), ("service", name)]);
+        let named = scrape.all(
+            "adit_listener_info",
+            &[("listener", name), ("service", name)],
+        );
         assert_eq!(named.len(), 1, "{text}");
-        assert_eq!(scrape.value("adit_service_backends_up", &[("service", name)]), 1.0);
+        assert_eq!(
+            scrape.value("adit_service_backends_up", &[("service", name)]),
+            1.0
+        );
     }
 }
 
@@ -293,17 +312,23 @@ fn reloads_and_file_keys_show_when_they_were() {
     assert!(make.expect("it starts").success());
     let written = SystemTime::now() - Duration::from_secs(5000);
     let file = std::fs::File::options().append(true).open(&keys);
-    file.expect("the file").set_modified(written).expect("a time");
+    file.expect("the file")
+        .set_modified(written)
+        .expect("a time");
     let adit = setup(backend.address())
         .tls_setting(&format!("ticket_keys: {keys:?}"))
         .start();
     let at = metrics_at(&adit);
     let since = scrape(at).value("adit_ticket_key_timestamp_seconds", &[("source", "file")]);
-    let unix = written.duration_since(UNIX_EPOCH).expect("a time").as_secs_f64();
+    let unix = written
+        .duration_since(UNIX_EPOCH)
+        .expect("a time")
+        .as_secs_f64();
     assert!((since - unix).abs() <= 1.0, "{since}, not {unix}");
 
     adit.signal("HUP");
-    let reloads = |scrape: &Scrape, result| scrape.value("adit_reloads_total", &[("result", result)]);
+    let reloads =
+        |scrape: &Scrape, result| scrape.value("adit_reloads_total", &[("result", result)]);
     let now = wait_scrape(at, "a reload", |scrape| reloads(scrape, "success") == 1.0);
     assert_eq!(now.value("adit_reload_successful", &[]), 1.0);
     std::fs::write(adit.folder().join("adit.ron"), "(").expect("written");
@@ -317,15 +342,15 @@ fn reloads_and_file_keys_show_when_they_were() {
 #[test]
 fn handshakes_with_backends_that_fail_are_told_by_cause() {
     let backend = backend::echo();
-    let adit = setup(backend.address())
-        .setting("timeouts: (connect: \"5s\")")
-        .argument("--log-level=debug")
-        .start();
+    let adit = setup(backend.address()).in_a_file().start();
     let file = adit.folder().join("adit.ron");
     let text = std::fs::read_to_string(&file).expect("the file");
     let text = text.replace(
         &format!("backend: \"{}\")", backend.address()),
-        &format!("backend: \"{}\", backend_tls: (verify: Off))", backend.address()),
+        &format!(
+            "backend: \"{}\", backend_tls: (verify: Off))",
+            backend.address()
+        ),
     );
     std::fs::write(&file, text).expect("written");
     adit.signal("HUP");

@@ -55,10 +55,7 @@ fn promtool_takes_the_rules_and_the_scrape_configuration() {
         return;
     }
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/configs/prometheus");
-    for (what, file) in [
-        ("rules", "adit.rules.yml"),
-        ("config", "prometheus.yml"),
-    ] {
+    for (what, file) in [("rules", "adit.rules.yml"), ("config", "prometheus.yml")] {
         let checked = Command::new("promtool")
             .args(["check", what, &format!("{folder}/{file}")])
             .output()
@@ -93,7 +90,10 @@ assert len(families) > 50, len(families)
     }
     let (_backend, adit) = worn();
     for (name, accept) in [
-        ("openmetrics", "Accept: application/openmetrics-text; version=1.0.0\r\n"),
+        (
+            "openmetrics",
+            "Accept: application/openmetrics-text; version=1.0.0\r\n",
+        ),
         ("plain", ""),
     ] {
         let (_, body) = ask(metrics_at(&adit), "GET /metrics", accept);

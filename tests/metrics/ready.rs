@@ -84,7 +84,10 @@ fn the_drain_begins_when_the_grace_is_over() {
     assert_eq!(probe(at, "/readyz").0, 503);
     assert_eq!(probe(at, "/healthz").0, 200);
     let now = scrape(at);
-    assert_eq!(now.value("adit_server_state", &[("state", "draining")]), 1.0);
+    assert_eq!(
+        now.value("adit_server_state", &[("state", "draining")]),
+        1.0
+    );
     assert_eq!(now.value("adit_tunnels_open", &[]), 1.0);
     leave(client);
     assert_eq!(adit.wait().code(), Some(0), "{}", adit.log().text());
@@ -151,8 +154,14 @@ fn backends_that_are_down_count_as_the_configuration_says() {
     let now = scrape(at);
     assert_eq!(now.value("adit_backend_up", &[("service", "a")]), 1.0);
     assert_eq!(now.value("adit_backend_up", &[("service", "b")]), 0.0);
-    assert_eq!(now.value("adit_service_backends_up", &[("service", "b")]), 0.0);
-    assert_eq!(now.value("adit_backend_check_passed", &[("service", "b")]), 0.0);
+    assert_eq!(
+        now.value("adit_service_backends_up", &[("service", "b")]),
+        0.0
+    );
+    assert_eq!(
+        now.value("adit_backend_check_passed", &[("service", "b")]),
+        0.0
+    );
     reload(dead, "Any");
     until(503, "no backend is up of a, b");
     assert_eq!(probe(at, "/healthz").0, 200);

@@ -32,7 +32,10 @@ fn methods_and_paths_get_their_statuses() {
         ("BREW /metrics", 405, Some("GET, HEAD, POST")),
     ] {
         let (head, body) = ask(at, first, "");
-        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{first}: {head}");
+        assert!(
+            head.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{first}: {head}"
+        );
         let length = format!("Content-Length: {}\r\n", body.len());
         assert!(head.contains(&length), "{first}: {head}");
         if let Some(allow) = allow {
@@ -40,12 +43,20 @@ fn methods_and_paths_get_their_statuses() {
         }
     }
     let (head, body) = ask(at, "HEAD /metrics", "");
-    assert!(head.starts_with("HTTP/1.1 200 ") && body.is_empty(), "{head}");
-    let length = head.lines().find_map(|line| line.strip_prefix("Content-Length: "));
+    assert!(
+        head.starts_with("HTTP/1.1 200 ") && body.is_empty(),
+        "{head}"
+    );
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("Content-Length: "));
     let length: usize = length.and_then(|n| n.parse().ok()).expect("a length");
     assert!(length > 5000, "{length}");
     let (head, body) = ask(at, "HEAD /nothing", "");
-    assert!(head.starts_with("HTTP/1.1 404 ") && body.is_empty(), "{head}");
+    assert!(
+        head.starts_with("HTTP/1.1 404 ") && body.is_empty(),
+        "{head}"
+    );
 }
 
 /// Clients that say nothing, say half of something, or take no answer hold a
@@ -113,8 +124,8 @@ fn is_served(at: SocketAddr) -> bool {
 #[test]
 fn a_reload_moves_them_and_puts_an_end_to_them() {
     let backend = backend::echo();
-    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    let taken = taken.local_addr().expect("bound");
+    let held = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = held.local_addr().expect("bound");
     let adit = crate::support::adit::Setup::new(backend.address())
         .setting("metrics: (address: \"127.0.0.1:0\")")
         .start();
@@ -127,7 +138,6 @@ fn a_reload_moves_them_and_puts_an_end_to_them() {
     assert_eq!(probe(second, "/readyz").0, 200);
     wait_for("the end of the first", || (!is_served(first)).then_some(()));
     // Where it cannot be: all stays as it is.
-    let held = std::net::TcpListener::bind(taken).expect("it was let go");
     let bad = format!("\"{taken}\")");
     rewrite(&adit, "\"127.0.0.2:0\")", &bad);
     adit.log().wait(&format!("metrics: {taken} is in use"));

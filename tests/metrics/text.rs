@@ -5,39 +5,39 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Format {
+pub(crate) enum Format {
     Prometheus,
     OpenMetrics,
 }
 
-pub type Labels = BTreeMap<String, String>;
+pub(crate) type Labels = BTreeMap<String, String>;
 
 /// All that a scrape held.
 #[derive(Debug, Default)]
-pub struct Scrape {
-    pub families: Vec<Family>,
+pub(crate) struct Scrape {
+    pub(crate) families: Vec<Family>,
 }
 
 #[derive(Debug, Default)]
-pub struct Family {
-    pub name: String,
-    pub kind: String,
-    pub unit: Option<String>,
-    pub help: Option<String>,
-    pub samples: Vec<Sample>,
+pub(crate) struct Family {
+    pub(crate) name: String,
+    pub(crate) kind: String,
+    pub(crate) unit: Option<String>,
+    pub(crate) help: Option<String>,
+    pub(crate) samples: Vec<Sample>,
 }
 
 #[derive(Clone, Debug)]
-pub struct Sample {
-    pub name: String,
-    pub labels: Labels,
-    pub value: f64,
+pub(crate) struct Sample {
+    pub(crate) name: String,
+    pub(crate) labels: Labels,
+    pub(crate) value: f64,
 }
 
 impl Scrape {
     /// Reads all of it; anything out of order is a panic.
     #[track_caller]
-    pub fn read(bytes: &[u8], format: Format) -> Self {
+    pub(crate) fn read(bytes: &[u8], format: Format) -> Self {
         let text = std::str::from_utf8(bytes).expect("UTF-8");
         let mut scrape = Self::default();
         let mut lines: Vec<&str> = text.split('\n').collect();
@@ -88,9 +88,10 @@ impl Scrape {
         let sample = Sample::read(line);
         let family = self.families.last_mut().expect("a family");
         assert!(
-            family.endings(format).iter().any(|ending| {
-                sample.name.strip_suffix(ending) == Some(family.name.as_str())
-            }),
+            family
+                .endings(format)
+                .iter()
+                .any(|ending| { sample.name.strip_suffix(ending) == Some(family.name.as_str()) }),
             "{line} is not one of {} ({})",
             family.name,
             family.kind
@@ -126,21 +127,21 @@ impl Scrape {
     /// The value of the one sample with that name and, among others, these
     /// labels.
     #[track_caller]
-    pub fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+    pub(crate) fn value(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.find(name, labels)
             .unwrap_or_else(|| panic!("no {name} {labels:?}"))
     }
 
     /// The same, where there may be none.
     #[track_caller]
-    pub fn find(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+    pub(crate) fn find(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let found = self.all(name, labels);
         assert!(found.len() <= 1, "several: {found:?}");
         found.first().map(|sample| sample.value)
     }
 
     /// All samples with that name and, among others, these labels.
-    pub fn all(&self, name: &str, labels: &[(&str, &str)]) -> Vec<Sample> {
+    pub(crate) fn all(&self, name: &str, labels: &[(&str, &str)]) -> Vec<Sample> {
         let samples = self.families.iter().flat_map(|family| &family.samples);
         let fits = |sample: &&Sample| {
             let has = |(name, value): &(&str, &str)| {

@@ -143,7 +143,9 @@ pub(super) fn listeners(
                     return Err(refuse_key(
                         node,
                         key,
-                        format!("{key} is the whole process's; write it in the timeouts beside listeners"),
+                        format!(
+                            "{key} is the whole process's; write it in the timeouts beside listeners"
+                        ),
                     ));
                 }
             }
