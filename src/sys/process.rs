@@ -80,8 +80,8 @@ impl Stat {
     }
 }
 
-/// From `smaps_rollup`'s cheaper cousin: `VmRSS` of `status` is in KiB whatever
-/// the page's size is.
+/// `VmRSS` of `status` is in KiB, whatever the size of a page is;
+/// `statm` is not.
 fn resident_bytes() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status
