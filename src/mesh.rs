@@ -12,7 +12,7 @@ use std::time::Instant;
 use crate::config::Address;
 use crate::error::Error;
 use crate::limits;
-use crate::metrics::{ListenerLoad, ListenerStats, ServiceStats, ShardStats, Stats};
+use crate::metrics::{ListenerStats, ServiceStats, ShardStats, Stats};
 use crate::plan::Plan;
 use crate::tls::TicketKeys;
 
@@ -74,8 +74,6 @@ pub(crate) enum Report {
     Snapshot {
         gathering: u64,
         stats: Box<ShardStats>,
-        /// Each listener by its name.
-        listeners: Vec<(String, ListenerLoad)>,
         services: Vec<ServiceStats>,
     },
     /// A health check has ended, with what it found wrong if it failed.

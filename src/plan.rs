@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::config::Config;
 use crate::error::Error;
 use crate::limits;
+use crate::logging::access::{AccessLog, InUse};
 use crate::metrics::{
     CertificateExpiry, CertificateStats, ListenerStats, TicketKeySource, TicketKeyStats,
 };
@@ -31,12 +32,16 @@ pub(crate) struct Plan {
     /// they are a file's.
     shown: Vec<Option<CertificateStats>>,
     files_written: Vec<Option<u64>>,
+    /// Where a line is written for each tunnel that ends, if it is.
+    pub(crate) access: Option<AccessLog>,
 }
 
 impl Plan {
     /// Reads and checks the certificates and keys. It may take its time, and
     /// is done on no shard.
-    pub(crate) fn new(config: Config) -> Result<Self, Error> {
+    ///
+    /// `access`: the access log that is in use, if one is.
+    pub(crate) fn new(config: Config, access: &InUse) -> Result<Self, Error> {
         let now = SystemTime::now();
         let mut loader = Loader::new(now);
         let mut warnings = Vec::new();
@@ -84,8 +89,11 @@ impl Plan {
         for warning in clients.iter().flatten().flat_map(|parts| &parts.warnings) {
             warnings.push(warning.clone());
         }
+        // Last, so that nothing is made for what is refused anyway.
+        let access = access.prepare(config.access_log.as_ref())?;
         warn(warnings);
         Ok(Self {
+            access,
             config,
             servers,
             tickets,

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use adit::config::{
     Address, Admin, CertSource, ClientTls, ClientVerify, Config, ConfigError, Listener, LogSink,
-    SealWith, ServerTls, ServerVerify, Service, SniNoMatch, SubjectPattern, SyslogFacility,
-    SyslogLevel, SyslogSink, TicketKeyFile, Tickets, Timeouts, TlsPolicy, TlsVersion, Truncation,
+    Metrics, Placement, Privileges, SealWith, ServerTls, ServerVerify, Service, SniNoMatch,
+    SubjectPattern, SyslogFacility, SyslogLevel, SyslogSink, TicketKeyFile, Tickets, Timeouts,
+    TlsPolicy, TlsVersion, Truncation,
 };
 use adit::limits;
 use rustls::{CipherSuite, NamedGroup};
@@ -133,6 +134,9 @@ fn the_full_file_says_what_it_means() {
     );
     assert_eq!(config.services[https.service].backends.len(), 2);
     assert_eq!(config.shards.cpus, Some(vec![0, 1, 2, 3, 8]));
+    assert_eq!(config.shards.nodes, Some(vec![0]));
+    assert_eq!(config.shards.caches, Some(vec![0, 1]));
+    assert_eq!(config.shards.placement, Placement::PerCpu);
     assert_eq!(config.log.sink, LogSink::Syslog(SyslogSink::default()));
 }
 
@@ -180,6 +184,14 @@ fn the_full_file_holds_the_defaults() {
     assert_eq!(bare.metrics, None);
     let metrics = config.metrics.expect("it has metrics");
     assert_eq!(metrics, Metrics::new(address("127.0.0.1:9464")));
+    assert_eq!(
+        config.privileges,
+        Privileges {
+            user: Some("adit".into()),
+            group: Some("adit".into()),
+            ..bare.privileges
+        }
+    );
 }
 
 /// The keys are taken from the errors for unknown ones, so that a key added to
@@ -245,7 +257,7 @@ fn the_full_file_has_every_key() {
 fn values_are_read_as_they_are_meant() {
     let config = read(&with(
         "shards: 4, buffer_size: 65536, truncation: Reset, admin: \"unix:/run/a.sock\",
-         timeouts: (handshake: \"1m 30s\", idle: Off, half_close: \"none\", drain: \"0s\"),
+         timeouts: (handshake: \"1m 30s\", idle: Off, half_close: \"none\", drain: \"0s\", ready_grace: \"5s\"),
          log: (level: Debug, syslog: (ident: \"door\", facility: Daemon, level: Err)),",
     ));
     assert_eq!(config.shards.count.map(usize::from), Some(4));
@@ -260,6 +272,7 @@ fn values_are_read_as_they_are_meant() {
             idle: Duration::ZERO,
             half_close: Duration::ZERO,
             drain: Duration::ZERO,
+            ready_grace: Duration::from_secs(5),
         }
     );
     assert_eq!(config.log.level, log::LevelFilter::Debug);
@@ -471,6 +484,19 @@ fn tls_is_read_as_it_is_meant() {
             crls: Vec::new(),
             allow: Vec::new(),
         })
+    );
+    assert_eq!(
+        read(&with(
+            "user: 7, group: \"g\", chroot: \"jail\", core_dumps: true, landlock: false"
+        ))
+        .privileges,
+        Privileges {
+            user: Some("7".into()),
+            group: Some("g".into()),
+            chroot: Some("/etc/adit/jail".into()),
+            core_dumps: true,
+            landlock: false,
+        }
     );
     assert_eq!(read(&with("watch: Off")).watch, None);
     assert_eq!(
@@ -752,6 +778,12 @@ fn what_is_wrong_with_tls_is_said_at_its_place() {
             "at least \"100ms\", or Off",
         ),
         (with("watch: Never"), "Never", "write Off, or a duration"),
+        (with("user: \"\""), "\"\"", "the name is empty"),
+        (with("user: Adit"), "Adit", "a name in quotes"),
+        (with("group: 4294967295"), "4294967295", "a name in quotes"),
+        (with("chroot: Off"), "Off", "a path in quotes"),
+        (with("core_dumps: \"yes\""), "\"yes\"", "true or false"),
+        (with("landlock: Off"), "Off", "true or false"),
     ];
     let mut wrong = Vec::new();
     for (text, offender, said) in &table {
@@ -851,6 +883,13 @@ fn what_is_wrong_is_said_with_its_place_and_what_to_write() {
         (with("timeouts: (handshake: \"0s\")"), 3, 27, "cannot be zero"),
         (with("timeouts: (connect: Off)"), 3, 25, "cannot be without a limit"),
         (with("timeouts: (drain: Off)"), 3, 23, "\"0s\" to cut at once"),
+        (with("timeouts: (ready_grace: Never)"), 3, 29, "\"0s\" for none"),
+        (with("timeouts: (ready_grace: 5)"), 3, 29, "write \"5s\""),
+        (with("metrics: \"127.0.0.1:9464\""), 3, 14, "expected metrics"),
+        (with("metrics: ()"), 3, 14, "address"),
+        (with("metrics: (address: \"9464\")"), 3, 24, "has no port"),
+        (with("metrics: (address: \"*:1\", ready_backends: All)"), 3, 47, "Any"),
+        (with("metrics: (address: \"127.0.0.1:443\")"), 3, 24, "conflicts with the listener"),
         (with("timeouts: (idle: Never)"), 3, 22, "write Off for no limit"),
         (with("timeouts: (idle: \"400days\")"), 3, 22, "at most \"366days\""),
         (with("timeouts: (idle: \"3ns\")"), 3, 22, "at least \"1ms\""),
@@ -872,6 +911,14 @@ fn what_is_wrong_is_said_with_its_place_and_what_to_write() {
         (with("cpus: \"0-3,2\""), 3, 11, "CPU 2 is named twice"),
         (with("cpus: \"3-0\""), 3, 11, "write 0-3"),
         (with("cpus: 0"), 3, 11, "a list of CPUs in quotes"),
+        (with("nodes: 0"), 3, 12, "a list of NUMA nodes in quotes, such as \"0\""),
+        (with("nodes: \"1-x\""), 3, 12, "\"x\" is no NUMA node; write numbers from 0"),
+        (with("nodes: \"1,1\""), 3, 12, "NUMA node 1 is named twice"),
+        (with("caches: \"\""), 3, 13, "\"\" is no cache domain"),
+        (with("caches: [0]"), 3, 13, "a list of cache domains in quotes"),
+        (with("placement: PerCores"), 3, 16, "did you mean PerCore?"),
+        (with("placement: Spread"), 3, 16, "write one of Auto, PerCpu, PerCore, PerCache, PerNode"),
+        (listener("(address: \"unix:/a\", tls: Off, backend: \"b:80\", accept: SameCpu)"), 3, 65, "on no CPU of their own; write Spread or Balanced"),
         // Words.
         (with("truncation: Rst"), 3, 17, "unknown word Rst; write one of Fin, Reset"),
         (with("truncation: Rset"), 3, 17, "did you mean Reset?"),

@@ -167,6 +167,7 @@ fn running_servers_see_a_rotation_by_themselves() {
     fs::write(&file, ron).expect("the configuration");
     let mut child = Command::new(env!("CARGO_BIN_EXE_adit"))
         .args(["run", "-c", text(&file)])
+        .args(support::same_rights())
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

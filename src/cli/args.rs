@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use adit::config::{Address, AddressError, parse_cpu_list};
+use adit::config::{Address, AddressError, Placement, parse_cpu_list, parse_number_list};
 use adit::limits;
 use adit::tls::KeySize;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
@@ -151,6 +151,15 @@ pub(crate) struct OverrideArgs {
     /// The CPUs to run on, such as 0-3,8 [default: all that adit may use]
     #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
     pub(crate) cpus: Option<CpusArg>,
+    /// Only CPUs of these NUMA nodes, such as 0 or 0-1 [default: of any]
+    #[arg(long, value_name = "LIST", value_parser = parse_nodes)]
+    pub(crate) nodes: Option<NumbersArg>,
+    /// Only CPUs of these cache domains, as "adit check" counts them [default: of any]
+    #[arg(long, value_name = "LIST", value_parser = parse_caches)]
+    pub(crate) caches: Option<NumbersArg>,
+    /// What each shard gets [default: auto]
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub(crate) placement: Option<PlacementArg>,
     /// The least severe log lines to write [default: info]
     #[arg(long, value_name = "LEVEL", value_enum)]
     pub(crate) log_level: Option<LevelArg>,
@@ -167,6 +176,20 @@ pub(crate) struct OverrideArgs {
     /// How long open tunnels may go on after the order to stop [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = parse_drain)]
     pub(crate) drain_timeout: Option<Duration>,
+    /// The user to become once ports are bound and keys are read: a name or a number. root stays
+    /// root, which a configuration file alone does not allow
+    #[arg(long, value_name = "USER", value_parser = parse_account)]
+    pub(crate) user: Option<String>,
+    /// The group to act for [default: the user's own]
+    #[arg(long, value_name = "GROUP", requires = "user", value_parser = parse_account)]
+    pub(crate) group: Option<String>,
+    /// The directory that becomes the root of every path, once all is read
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) chroot: Option<PathBuf>,
+    /// Let a core be written, and others of the same user look into the process, which holds
+    /// private keys
+    #[arg(long)]
+    pub(crate) core_dumps: bool,
     /// Reload when told to, but not when a file changes
     #[arg(long)]
     pub(crate) no_watch: bool,
@@ -269,6 +292,35 @@ pub(crate) enum ShardsArg {
 pub(crate) struct CpusArg(pub(crate) Vec<usize>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NumbersArg(pub(crate) Vec<usize>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlacementArg {
+    /// A CPU, if there are as many shards as CPUs, or if CPUs are named
+    Auto,
+    /// A CPU; with SMT, one thread of a core
+    PerCpu,
+    /// A physical core, of which it uses one thread
+    PerCore,
+    /// What shares a third-level cache, of which it uses one CPU
+    PerCache,
+    /// A NUMA node, of which it uses one CPU
+    PerNode,
+}
+
+impl From<PlacementArg> for Placement {
+    fn from(placement: PlacementArg) -> Self {
+        match placement {
+            PlacementArg::Auto => Self::Auto,
+            PlacementArg::PerCpu => Self::PerCpu,
+            PlacementArg::PerCore => Self::PerCore,
+            PlacementArg::PerCache => Self::PerCache,
+            PlacementArg::PerNode => Self::PerNode,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AdminArg {
     Auto,
     Off,
@@ -326,6 +378,14 @@ fn parse_cpus(text: &str) -> Result<CpusArg, String> {
     parse_cpu_list(text).map(CpusArg)
 }
 
+fn parse_nodes(text: &str) -> Result<NumbersArg, String> {
+    parse_number_list(text, "NUMA node").map(NumbersArg)
+}
+
+fn parse_caches(text: &str) -> Result<NumbersArg, String> {
+    parse_number_list(text, "cache domain").map(NumbersArg)
+}
+
 fn parse_shards(text: &str) -> Result<ShardsArg, String> {
     if text == "auto" {
         return Ok(ShardsArg::Auto);
@@ -359,6 +419,13 @@ fn parse_metrics(text: &str) -> Result<MetricsArg, String> {
             .map(MetricsArg::At)
             .map_err(|error: AddressError| error.to_string()),
     }
+}
+
+fn parse_account(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("write a name or a number".into());
+    }
+    Ok(text.to_owned())
 }
 
 fn parse_server_name(text: &str) -> Result<String, String> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use adit::Config;
-use adit::config::{Address, Admin, LogSink, Metrics, SyslogLevel, SyslogSink};
+use adit::config::{Address, Admin, LogSink, Metrics, Placement, SyslogLevel, SyslogSink};
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 use log::LevelFilter;
@@ -45,11 +45,18 @@ pub(crate) struct RunPlan {
 pub(crate) struct Overrides {
     shards: Option<Option<NonZeroUsize>>,
     cpus: Option<Vec<usize>>,
+    nodes: Option<Vec<usize>>,
+    caches: Option<Vec<usize>>,
+    placement: Option<Placement>,
     level: Option<LevelFilter>,
     syslog: bool,
     admin: Option<Admin>,
     metrics: Option<Option<Address>>,
     drain: Option<Duration>,
+    user: Option<String>,
+    group: Option<String>,
+    chroot: Option<PathBuf>,
+    core_dumps: bool,
     no_watch: bool,
 }
 
@@ -147,6 +154,15 @@ impl Overrides {
         if let Some(cpus) = &self.cpus {
             config.shards.cpus = Some(cpus.clone());
         }
+        if let Some(nodes) = &self.nodes {
+            config.shards.nodes = Some(nodes.clone());
+        }
+        if let Some(caches) = &self.caches {
+            config.shards.caches = Some(caches.clone());
+        }
+        if let Some(placement) = self.placement {
+            config.shards.placement = placement;
+        }
         if self.syslog && config.log.sink == LogSink::Stderr {
             config.log.sink = LogSink::Syslog(SyslogSink::default());
         }
@@ -176,6 +192,17 @@ impl Overrides {
         if let Some(drain) = self.drain {
             config.timeouts.drain = drain;
         }
+        if let Some(user) = &self.user {
+            config.privileges.user = Some(user.clone());
+            // The file's group goes with the file's user.
+            config.privileges.group = self.group.clone();
+        }
+        if let Some(folder) = &self.chroot {
+            config.privileges.chroot = Some(folder.clone());
+        }
+        if self.core_dumps {
+            config.privileges.core_dumps = true;
+        }
         if self.no_watch {
             config.watch = None;
         }
@@ -200,6 +227,9 @@ impl From<OverrideArgs> for Overrides {
                 ShardsArg::Count(count) => Some(count),
             }),
             cpus: args.cpus.map(|cpus| cpus.0),
+            nodes: args.nodes.map(|nodes| nodes.0),
+            caches: args.caches.map(|caches| caches.0),
+            placement: args.placement.map(Placement::from),
             level: args.log_level.map(LevelFilter::from),
             syslog: args.syslog,
             admin: args.admin.map(|admin| match admin {
@@ -212,6 +242,10 @@ impl From<OverrideArgs> for Overrides {
                 MetricsArg::At(address) => Some(address),
             }),
             drain: args.drain_timeout,
+            user: args.user,
+            group: args.group,
+            chroot: args.chroot,
+            core_dumps: args.core_dumps,
             no_watch: args.no_watch,
         }
     }
@@ -250,7 +284,7 @@ fn usage(kind: ErrorKind, message: &str) -> clap::Error {
 
 #[cfg(test)]
 mod tests {
-    use adit::config::{ClientTls, ServerTls, ServerVerify};
+    use adit::config::{ClientTls, Privileges, ServerTls, ServerVerify};
     use clap::Parser as _;
 
     use super::*;
@@ -334,10 +368,13 @@ mod tests {
     #[test]
     fn flags_win_over_the_source() {
         let config = config(&format!(
-            "{FLAGS} --shards 3 --cpus 1,4-5 --log-level debug --syslog --admin /a.sock --drain-timeout 90s --no-watch"
+            "{FLAGS} --shards 3 --cpus 1,4-5 --nodes 0-1 --caches 2 --placement per-core --log-level debug --syslog --admin /a.sock --drain-timeout 90s --user u --group 7 --chroot /jail --core-dumps --no-watch"
         ));
         assert_eq!(config.shards.count, NonZeroUsize::new(3));
         assert_eq!(config.shards.cpus, Some(vec![1, 4, 5]));
+        assert_eq!(config.shards.nodes, Some(vec![0, 1]));
+        assert_eq!(config.shards.caches, Some(vec![2]));
+        assert_eq!(config.shards.placement, Placement::PerCore);
         assert_eq!(config.log.level, LevelFilter::Debug);
         let LogSink::Syslog(sink) = config.log.sink else {
             panic!("not syslog");
@@ -346,6 +383,16 @@ mod tests {
         assert_eq!(config.admin, Admin::Path("/a.sock".into()));
         assert_eq!(config.timeouts.drain, Duration::from_secs(90));
         assert_eq!(config.watch, None);
+        assert_eq!(
+            config.privileges,
+            Privileges {
+                user: Some("u".into()),
+                group: Some("7".into()),
+                chroot: Some("/jail".into()),
+                core_dumps: true,
+                landlock: true,
+            }
+        );
     }
 
     #[test]

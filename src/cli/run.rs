@@ -15,21 +15,23 @@ use adit::control::admin::{self, Orders};
 use adit::control::exporter::{self, Exporter, Sources};
 use adit::logging::{self, Guard};
 use adit::metrics::Stats;
-use adit::sys::cpu;
 use adit::{Config, Error, Handle, Outcome, Server, notice};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
 use super::exit::{Exit, Failure};
 use super::plan::RunPlan;
+use super::privileges::{Confinement, Privileges};
 use super::watch::{Watched, Watcher};
 
 pub(crate) fn run(plan: RunPlan) -> Result<Exit, Failure> {
     let mut watched = Watched::default();
     let config = watched.config(&plan)?;
+    // While there is one thread.
+    let privileges = Privileges::prepare(&config, Some(&plan.source))?;
     let log = Arc::new(logging::install(&config.log)?);
     let syslog = config.log.sink != LogSink::Stderr;
-    let done = start(plan, config, watched, &log);
+    let done = start(plan, config, watched, privileges, &log);
     if let Err(failure) = &done
         && syslog
     {
@@ -42,16 +44,19 @@ pub(crate) fn run(plan: RunPlan) -> Result<Exit, Failure> {
 fn start(
     plan: RunPlan,
     config: Config,
-    watched: Watched,
+    mut watched: Watched,
+    privileges: Privileges,
     log: &Arc<Guard>,
 ) -> Result<Exit, Failure> {
     // Before anything is bound: from here on a signal is an order.
     let signals = Steering::signals()?;
     let admin = config.admin.clone();
-    let shards = shard_count(&config);
     let metrics = exporter::Prepared::new(config.metrics.as_ref())?;
-    let server = Server::new(config)?;
-    announce(&server, shards);
+    let server = Server::new(config.clone())?;
+    // Before any thread speaks with the network.
+    let confinement = privileges.give_up(&config, watched.files())?;
+    watched.look_again();
+    announce(&server);
     let exporter = Arc::new(exporting(&server.handle()));
     exporter.take_up(metrics)?;
     let first = watched.every();
@@ -61,6 +66,7 @@ fn start(
         log: Arc::clone(log),
         admin: admin.clone(),
         exporter,
+        confinement,
         watched: Mutex::new(watched),
     });
     let _watcher = Watcher::start(
@@ -125,7 +131,8 @@ where
 }
 
 /// One line for each listener. That all shards serve is the server's to say.
-pub(crate) fn announce(server: &Server, shards: usize) {
+pub(crate) fn announce(server: &Server) {
+    let shards = server.shards();
     let noun = if shards == 1 { "shard" } else { "shards" };
     for listener in server.listeners() {
         notice!(
@@ -133,15 +140,6 @@ pub(crate) fn announce(server: &Server, shards: usize) {
             listener.address,
             listener.service
         );
-    }
-}
-
-/// How many shards the configuration asks for.
-pub(crate) fn shard_count(config: &Config) -> usize {
-    match (config.shards.count, &config.shards.cpus) {
-        (Some(count), _) => count.get(),
-        (None, Some(cpus)) => cpus.len(),
-        (None, None) => cpu::allowed().map_or(1, |cpus| cpus.len()),
     }
 }
 
@@ -153,6 +151,7 @@ struct Reloader {
     /// Where the admin endpoint is, which a reload does not move.
     admin: Admin,
     exporter: Arc<ServerExporter>,
+    confinement: Confinement,
     watched: Mutex<Watched>,
 }
 
@@ -185,7 +184,12 @@ impl Reloader {
             .config(&self.plan)
             .inspect_err(|_| self.handle.reload_refused())
             .and_then(|config| {
+                // What the log could not take up is refused with all the rest.
+                logging::check(&config.log.sink).inspect_err(|_| self.handle.reload_refused())?;
                 let (log, admin) = (config.log.clone(), config.admin.clone());
+                self.confinement
+                    .check(&config)
+                    .inspect_err(|_| self.handle.reload_refused())?;
                 let metrics = self
                     .exporter
                     .prepare(config.metrics.as_ref())
@@ -226,7 +230,7 @@ pub(crate) struct Steering {
 impl Steering {
     /// Takes the signals over; they wait until [`start`](Self::start).
     pub(crate) fn signals() -> Result<Signals, Failure> {
-        Signals::new([SIGTERM, SIGINT, SIGHUP])
+        Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])
             .map_err(|error| Failure::runtime(format!("signals cannot be handled: {error}")))
     }
 
@@ -282,6 +286,10 @@ fn obey(signals: &mut Signals, handle: &Handle, reloads: &SyncSender<()>) {
                     log::error!("SIGHUP: cannot reload any more")
                 }
             },
+            SIGUSR1 => {
+                logging::reopen();
+                handle.reopen_logs();
+            }
             _ if !stopping => {
                 stopping = true;
                 notice!(

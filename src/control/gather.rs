@@ -7,9 +7,8 @@ use super::Control;
 use crate::limits;
 use crate::logging;
 use crate::mesh::{Mesh, Order};
-use crate::metrics::{
-    ListenerLoad, ListenerStats, ServiceStats, ShardStats, Stats, TicketKeySource, Totals,
-};
+use crate::metrics::{ListenerStats, ServiceStats, ShardStats, Stats, TicketKeySource, Totals};
+use crate::sys::rlimit;
 
 /// Gatherings under way.
 #[derive(Debug, Default)]
@@ -33,8 +32,6 @@ struct Gathering {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) stats: Box<ShardStats>,
-    /// Each listener by its name.
-    pub(super) listeners: Vec<(String, ListenerLoad)>,
     pub(super) services: Vec<ServiceStats>,
 }
 
@@ -102,11 +99,9 @@ impl Control {
             last.as_ref()
         });
         let mut total = Totals::default();
-        let mut loads = Vec::new();
         let mut services = Vec::new();
         for answer in answers.iter().chain(last) {
             total.add(&answer.stats.totals);
-            add_listeners(&mut loads, &answer.listeners);
             add_services(&mut services, &answer.services);
         }
         self.health.annotate(&mut services, Instant::now());
@@ -121,7 +116,10 @@ impl Control {
             configured_unix_seconds: self.configured_unix_seconds,
             reload_refused: self.reload_refused,
             log_lines_dropped: logging::dropped(),
-            listeners: self.listener_stats(&loads),
+            access_lines_lost: logging::access_lines_lost(),
+            descriptors_open: rlimit::descriptors_in_use(),
+            descriptors_max: rlimit::nofile().ok().map(|limit| limit.soft),
+            listeners: self.listener_stats(),
             services,
             total,
             shards: answers
@@ -132,13 +130,10 @@ impl Control {
         }
     }
 
-    /// What is known of the listeners, with what the shards tell of them.
-    fn listener_stats(&self, loads: &[(String, ListenerLoad)]) -> Vec<ListenerStats> {
+    /// What is known of the listeners.
+    fn listener_stats(&self) -> Vec<ListenerStats> {
         let mut listeners = self.listeners.clone();
         for listener in &mut listeners {
-            if let Some((_, load)) = loads.iter().find(|(name, _)| *name == listener.name) {
-                listener.load = *load;
-            }
             if let Some(key) = &mut listener.ticket_key
                 && key.source == TicketKeySource::Process
             {
@@ -149,22 +144,8 @@ impl Control {
     }
 }
 
-/// Adds a shard's figures to those of the others. Shards have mostly the same,
-/// in the same order; while a reload is under way they may have others.
-fn add_listeners(ours: &mut Vec<(String, ListenerLoad)>, theirs: &[(String, ListenerLoad)]) {
-    for (index, (name, load)) in theirs.iter().enumerate() {
-        let at = match ours.get(index) {
-            Some((known, _)) if known == name => Some(index),
-            _ => ours.iter().position(|(known, _)| known == name),
-        };
-        match at {
-            Some(at) => ours[at].1.add(load),
-            None => ours.push((name.clone(), *load)),
-        }
-    }
-}
-
-/// The same for services.
+/// Adds a shard's figures to those of the others. Shards have mostly the same
+/// services in the same order; while a reload is under way they may have others.
 fn add_services(ours: &mut Vec<ServiceStats>, theirs: &[ServiceStats]) {
     for (index, service) in theirs.iter().enumerate() {
         let at = match ours.get(index) {

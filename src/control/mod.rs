@@ -207,15 +207,10 @@ impl Control {
             Report::Snapshot {
                 gathering,
                 stats,
-                listeners,
                 services,
             } => {
                 let gatherings = &mut self.gatherings;
-                let answer = Answer {
-                    stats,
-                    listeners,
-                    services,
-                };
+                let answer = Answer { stats, services };
                 gatherings.add(gathering, answer);
                 self.answer_gatherings(Instant::now());
             }

@@ -7,8 +7,8 @@
 
 use super::openmetrics::{Family, Kind, Label, Text, TextFormat};
 use super::{
-    BackendState, BackendStats, ListenerStats, NameCount, NegotiatedCounts, ServiceStats,
-    ShardStats, State, Stats, TicketKeySource, Totals,
+    BackendState, BackendStats, ListenerStats, ListenerUse, NameCount, NegotiatedCounts,
+    ServiceStats, ShardStats, State, Stats, TicketKeySource, Totals,
 };
 use crate::sys::process::{self, Process};
 use crate::tunnel::{Cause, Phase};
@@ -31,6 +31,10 @@ pub fn expose(stats: &Stats, process: &Process, ready: bool, format: TextFormat)
         configured_unix_seconds,
         reload_refused,
         log_lines_dropped,
+        access_lines_lost,
+        // Among the limits.
+        descriptors_open: _,
+        descriptors_max: _,
         listeners,
         services,
         total,
@@ -42,7 +46,7 @@ pub fn expose(stats: &Stats, process: &Process, ready: bool, format: TextFormat)
         .series(&[("version", version)], true);
     write_state(t, *state, ready);
     write_totals(t, total);
-    write_listeners(t, listeners);
+    write_listeners(t, listeners, &total.listeners);
     write_services(t, services);
     write_backends(t, services);
     write_limits(t, stats, process);
@@ -74,6 +78,7 @@ pub fn expose(stats: &Stats, process: &Process, ready: bool, format: TextFormat)
         "Log lines given up because the writer could not keep pace.",
         *log_lines_dropped,
     );
+    write_access_lines(t, total, *access_lines_lost);
     write_process(t, process);
     let left_out = t.left_out();
     gauge(
@@ -121,8 +126,28 @@ fn write_state(t: &mut Text, state: State, ready: bool) {
 }
 
 /// What happened before a TLS handshake began, so that none has failed.
-fn is_refusal(cause: Cause) -> bool {
-    matches!(cause, Cause::Denied | Cause::RateLimited)
+fn is_before_handshake(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::Denied | Cause::RateLimited | Cause::BadProxyHeader
+    )
+}
+
+fn write_access_lines(t: &mut Text, total: &Totals, lost: u64) {
+    let mut family = t.family(
+        Kind::Counter,
+        "adit_access_lines",
+        None,
+        "Lines of the access log, by what became of them: handed to the writer, left out by sampling, dropped because its queue was full, or lost since no sink took them.",
+    );
+    for (result, count) in [
+        ("written", total.access_lines),
+        ("left-out", total.access_lines_left_out),
+        ("dropped", total.access_lines_dropped),
+        ("lost", lost),
+    ] {
+        family.series(&[("result", result)], count);
+    }
 }
 
 fn write_totals(t: &mut Text, total: &Totals) {
@@ -142,11 +167,25 @@ fn write_totals(t: &mut Text, total: &Totals) {
         bytes_up,
         bytes_down,
         accept_pauses,
+        accept_shed,
         limit_pauses,
+        rate_pauses,
+        memory_pauses,
+        memory_held,
+        handshakes_queued,
         handed_over,
         adopted,
         panics,
         closed,
+        // Among the limits.
+        tunnels_max: _,
+        memory_max: _,
+        handshakes_max: _,
+        // By themselves.
+        access_lines: _,
+        access_lines_left_out: _,
+        access_lines_dropped: _,
+        listeners: _,
     } = total;
     gauge(
         t,
@@ -177,10 +216,25 @@ fn write_totals(t: &mut Text, total: &Totals) {
         Kind::Counter,
         "adit_accept_pauses",
         None,
-        "How often a shard ceased to accept for a while: a limit on open tunnels was reached, or there was no descriptor left.",
+        "How often a shard ceased to accept for a while, by the limit that was reached; without-descriptors is the kernel's.",
     );
     family.series(&[("cause", "max-connections")], *limit_pauses);
-    family.series(&[("cause", "no-descriptors")], *accept_pauses);
+    family.series(&[("cause", "connection-rate")], *rate_pauses);
+    family.series(&[("cause", "memory-budget")], *memory_pauses);
+    family.series(&[("cause", "without-descriptors")], *accept_pauses);
+    counter(
+        t,
+        "adit_connections_shed",
+        "Connections reset since there was no descriptor for them for longer than a pause.",
+        *accept_shed,
+    );
+    t.family(
+        Kind::Gauge,
+        "adit_tunnel_memory_bytes",
+        BYTES,
+        "What tunnels hold in memory, as memory_budget counts it.",
+    )
+    .series(&[], *memory_held);
     counter(
         t,
         "adit_connections_handed_over",
@@ -230,7 +284,10 @@ fn write_totals(t: &mut Text, total: &Totals) {
         "TLS handshakes with clients, by what became of them: full, resumed, or the cause of the failure.",
     );
     write_done(&mut family, *handshakes, *handshakes_resumed);
-    for cause in Cause::ALL.iter().filter(|cause| !is_refusal(**cause)) {
+    for cause in Cause::ALL
+        .iter()
+        .filter(|cause| !is_before_handshake(**cause))
+    {
         let of_cause = closed
             .iter()
             .filter(|c| c.reason.phase == Phase::Handshake && c.reason.cause == *cause);
@@ -250,6 +307,12 @@ fn write_totals(t: &mut Text, total: &Totals) {
         "adit_handshakes_waiting",
         "Clients that wait until another handshake may begin.",
         *handshakes_waiting,
+    );
+    counter(
+        t,
+        "adit_handshakes_queued",
+        "Clients that had to wait until another handshake might begin.",
+        *handshakes_queued,
     );
     t.family(
         Kind::Times,
@@ -312,7 +375,7 @@ fn write_negotiated(t: &mut Text, clients: &NegotiatedCounts, backends: &Negotia
     }
 }
 
-fn write_listeners(t: &mut Text, listeners: &[ListenerStats]) {
+fn write_listeners(t: &mut Text, listeners: &[ListenerStats], uses: &[ListenerUse]) {
     let mut family = t.family(
         Kind::Info,
         "adit_listener",
@@ -335,8 +398,8 @@ fn write_listeners(t: &mut Text, listeners: &[ListenerStats]) {
         None,
         "Tunnels open now that came in at the listener.",
     );
-    for listener in listeners {
-        family.series(&[("listener", &listener.name)], listener.load.tunnels_open);
+    for listener in uses {
+        family.series(&[("listener", &listener.name)], listener.tunnels_open);
     }
     let mut family = t.family(
         Kind::Counter,
@@ -344,8 +407,19 @@ fn write_listeners(t: &mut Text, listeners: &[ListenerStats]) {
         None,
         "Connections accepted at the listener.",
     );
-    for listener in listeners {
-        family.series(&[("listener", &listener.name)], listener.load.accepted);
+    for listener in uses {
+        family.series(&[("listener", &listener.name)], listener.accepted);
+    }
+    let mut family = t.family(
+        Kind::Counter,
+        "adit_listener_accept_pauses",
+        None,
+        "How often a shard ceased to accept at the listener for a while, by the listener's limit that was reached.",
+    );
+    for listener in uses {
+        let name = ("listener", &*listener.name);
+        family.series(&[name, ("cause", "max-connections")], listener.limit_pauses);
+        family.series(&[name, ("cause", "connection-rate")], listener.rate_pauses);
     }
     let shown = || {
         let all = listeners.iter();
@@ -534,27 +608,38 @@ fn write_backends(t: &mut Text, services: &[ServiceStats]) {
 type Limit<'a> = (Vec<Label<'a>>, u64, u64);
 
 fn write_limits(t: &mut Text, stats: &Stats, process: &Process) {
-    let shards = stats.shards.iter();
     let total = &stats.total;
     let mut limits: Vec<Limit<'_>> = Vec::new();
-    if let (Some(most), Some(open)) = (process.max_descriptors, process.open_descriptors) {
-        limits.push((vec![("limit", "descriptors")], most, open));
-    }
-    // Of those that are silent, nobody knows.
-    if stats.silent_shards.is_empty() {
-        let most = shards.clone().map(|s| s.max_connections).sum();
-        limits.push((vec![("limit", "connections")], most, total.tunnels_open));
-        let most = shards.map(|s| s.max_handshakes).sum();
-        let used = total.handshakes_in_progress;
-        limits.push((vec![("limit", "handshakes")], most, used));
-    }
-    for listener in &stats.listeners {
-        if let Some(most) = listener.load.max_connections {
+    let mut add = |labels: Vec<Label<'static>>, most: Option<u64>, used: Option<u64>| {
+        limits.extend(most.zip(used).map(|(most, used)| (labels, most, used)));
+    };
+    add(
+        vec![("limit", "descriptors")],
+        stats.descriptors_max.or(process.max_descriptors),
+        stats.descriptors_open.or(process.open_descriptors),
+    );
+    add(
+        vec![("limit", "connections")],
+        total.tunnels_max,
+        Some(total.tunnels_open),
+    );
+    add(
+        vec![("limit", "handshakes")],
+        Some(total.handshakes_max),
+        Some(total.handshakes_in_progress),
+    );
+    add(
+        vec![("limit", "memory-bytes")],
+        total.memory_max,
+        Some(total.memory_held),
+    );
+    for listener in &total.listeners {
+        if let Some(most) = listener.tunnels_max {
             let labels = vec![
                 ("limit", "listener-connections"),
                 ("listener", &*listener.name),
             ];
-            limits.push((labels, most, listener.load.tunnels_open));
+            limits.push((labels, most, listener.tunnels_open));
         }
     }
     for service in &stats.services {

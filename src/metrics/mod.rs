@@ -7,21 +7,23 @@
 
 mod counters;
 mod families;
+mod listener;
 mod negotiated;
 mod openmetrics;
 mod service;
 mod stats;
 mod times;
 
-pub(crate) use counters::Counters;
+pub(crate) use counters::{Counter, Counters};
 pub use families::expose;
+pub use listener::ListenerUse;
 pub(crate) use negotiated::Negotiated;
 pub use negotiated::{NameCount, NegotiatedCounts};
 pub use openmetrics::TextFormat;
 pub use service::{BackendState, BackendStats, CheckStats, ServiceStats};
 pub use stats::{
-    CauseCount, CertificateExpiry, CertificateStats, CloseCount, ListenerLoad, ListenerStats,
-    ShardStats, State, Stats, TicketKeySource, TicketKeyStats, Totals,
+    CauseCount, CertificateExpiry, CertificateStats, CloseCount, ListenerStats, ShardStats, State,
+    Stats, TicketKeySource, TicketKeyStats, Totals,
 };
 pub(crate) use times::TimeCells;
 pub use times::{TIME_BOUNDS_MICROS, TimeCounts};

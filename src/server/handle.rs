@@ -11,6 +11,7 @@ use super::listeners::{self, Entry};
 use crate::config::Config;
 use crate::error::Error;
 use crate::limits;
+use crate::logging::access::InUse;
 use crate::mesh::{Command, Message};
 use crate::metrics::{ListenerStats, Stats};
 use crate::plan::Plan;
@@ -22,13 +23,15 @@ pub struct Handle {
     commands: flume::Sender<Message>,
     live: Arc<Mutex<Live>>,
     stopping: Arc<AtomicBool>,
+    access: InUse,
 }
 
 /// What must be known in order to reload. Locked for the length of a reload,
 /// so that two of them follow one another.
 #[derive(Debug)]
 struct Live {
-    shards: usize,
+    /// The CPU of each shard, if it is pinned.
+    shards: Vec<Option<usize>>,
     config: Config,
     entries: Vec<Entry>,
 }
@@ -37,8 +40,9 @@ impl Handle {
     pub(super) fn new(
         commands: flume::Sender<Message>,
         config: Config,
-        shards: usize,
+        shards: Vec<Option<usize>>,
         entries: Vec<Entry>,
+        access: InUse,
     ) -> Self {
         let live = Live {
             shards,
@@ -49,7 +53,20 @@ impl Handle {
             commands,
             live: Arc::new(Mutex::new(live)),
             stopping: Arc::default(),
+            access,
         }
+    }
+
+    /// The access log that is in use.
+    pub(super) fn access(&self) -> InUse {
+        self.access.clone()
+    }
+
+    /// Has the access log's file opened anew, if it goes to one, without
+    /// waiting for it: whoever rotates it has renamed the old one. A reload does
+    /// the same.
+    pub fn reopen_logs(&self) {
+        self.access.reopen();
     }
 
     /// Stop accepting, and let open tunnels end within the drain time. Called
@@ -87,7 +104,7 @@ impl Handle {
         }
         let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         let (plan, change) = live
-            .prepare(config)
+            .prepare(config, &self.access)
             .inspect_err(|_| self.reload_refused())?;
         let listeners = change.listeners.clone();
         let (reply, replied) = flume::bounded(1);
@@ -111,6 +128,7 @@ impl Handle {
                 ));
             }
         }
+        self.access.take_up(plan.access.clone());
         live.take_up(plan.config.clone(), change.opened);
         Ok(())
     }
@@ -154,8 +172,9 @@ impl Change {
         let mut change = Self {
             listeners: Vec::new(),
             opened: Vec::new(),
-            sockets: (0..live.shards).map(|_| Vec::new()).collect(),
+            sockets: live.shards.iter().map(|_| Vec::new()).collect(),
         };
+        let cpus: Arc<[usize]> = live.shards.iter().copied().flatten().collect();
         for listener in &config.listeners {
             let known = live
                 .entries
@@ -167,13 +186,14 @@ impl Change {
                         address: entry.stats.address.clone(),
                         ..listeners::describe(config, listener, &[])
                     });
-                    (0..live.shards).map(|_| None).collect()
+                    live.shards.iter().map(|_| None).collect()
                 }
                 None => {
                     let group =
-                        socket::bind_group(&listener.address, live.shards, listener.backlog)
+                        socket::bind_group(&listener.address, live.shards.len(), listener.backlog)
                             .map_err(|error| Error::System(error.to_string()))?;
-                    let (entry, fds) = listeners::open(config, listener, group, live.shards)?;
+                    let (entry, fds) =
+                        listeners::open(config, listener, group, live.shards.len(), &cpus)?;
                     change.listeners.push(entry.stats.clone());
                     change.opened.push(entry);
                     fds.into_iter().map(Some).collect()
@@ -190,14 +210,21 @@ impl Change {
 impl Live {
     /// Reads, checks and binds what a configuration names and the server has
     /// not got.
-    fn prepare(&self, config: Config) -> Result<(Arc<Plan>, Change), Error> {
+    fn prepare(&self, config: Config, access: &InUse) -> Result<(Arc<Plan>, Change), Error> {
         if config.shards != self.config.shards {
             return Err(Error::System(
                 "the shards and their CPUs cannot change while adit runs; restart it".into(),
             ));
         }
-        demands::check(&config, self.shards)?;
-        let plan = Arc::new(Plan::new(config)?);
+        if config.privileges != self.config.privileges {
+            return Err(Error::System(
+                "user, group, chroot, core_dumps and landlock cannot change while adit runs; \
+                 restart it"
+                    .into(),
+            ));
+        }
+        demands::check(&config, &self.shards)?;
+        let plan = Arc::new(Plan::new(config, access)?);
         let change = Change::new(self, &plan.config)?;
         Ok((plan, change))
     }

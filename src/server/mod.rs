@@ -1,16 +1,18 @@
 //! The public face of a running front door.
 //!
 //! [`Server`] checks and binds, [`Running`] serves, and a [`Handle`] is a hold
-//! on it for any thread. `place` decides where shards run, `listeners` keeps
-//! what is bound, `thread` is one shard's.
+//! on it for any thread. [`Layout`] is where shards run, `machine` whether that
+//! can be, `listeners` keeps what is bound, `thread` is one shard's.
 
 mod demands;
 mod handle;
+mod layout;
 mod listeners;
-mod place;
+mod machine;
 mod thread;
 
 pub use handle::Handle;
+pub use layout::Layout;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -23,6 +25,7 @@ use crate::config::Config;
 use crate::control::{self, Outcome};
 use crate::error::Error;
 use crate::limits;
+use crate::logging::access::InUse;
 use crate::mesh::{Mesh, Message, Order, Report, Seat};
 use crate::metrics::ListenerStats;
 use crate::plan::Plan;
@@ -36,7 +39,10 @@ use crate::tls::TicketKeys;
 #[derive(Debug)]
 pub struct Server {
     plan: Arc<Plan>,
+    /// The CPU of each shard, if it is pinned.
     placement: Vec<Option<usize>>,
+    /// Those CPUs; none if shards are not pinned.
+    cpus: Arc<[usize]>,
     listeners: Vec<ListenerStats>,
     /// For each shard and each listener, its sockets.
     sockets: Vec<Vec<Vec<Door>>>,
@@ -52,6 +58,7 @@ pub struct Server {
 #[derive(Debug)]
 pub struct Running {
     threads: Vec<JoinHandle<()>>,
+    access: InUse,
     mesh: Mesh,
     ended: flume::Receiver<Result<Outcome, String>>,
 }
@@ -64,8 +71,7 @@ impl Server {
     ///
     /// [`Error::System`] for what this machine, or so many shards, cannot do.
     pub fn check(config: &Config) -> Result<(), Error> {
-        let placement = place::placement(config)?;
-        demands::check(config, placement.len())
+        demands::check(config, &Layout::of(config)?.shards)
     }
 
     /// Checks everything, reads certificates and keys, and binds every
@@ -77,10 +83,14 @@ impl Server {
     /// [`Error::Identity`] for a certificate or key that cannot be used,
     /// [`Error::System`] for what the machine refuses. Nothing is left bound.
     pub fn new(config: Config) -> Result<Self, Error> {
-        let placement = place::placement(&config)?;
-        demands::check(&config, placement.len())?;
-        let plan = Arc::new(Plan::new(config)?);
-        place::check_machine(&plan.config, placement.len())?;
+        let layout = Layout::of(&config)?;
+        demands::check(&config, &layout.shards)?;
+        let access = InUse::default();
+        let plan = Arc::new(Plan::new(config, &access)?);
+        access.take_up(plan.access.clone());
+        machine::check(&plan.config, layout.shards.len())?;
+        machine::tell(&layout.troubles());
+        let (cpus, placement) = (layout.cpus(), layout.shards);
         let addresses = plan
             .config
             .listeners
@@ -91,7 +101,8 @@ impl Server {
         let mut entries = Vec::with_capacity(groups.len());
         let mut sockets: Vec<Vec<Vec<Door>>> = placement.iter().map(|_| Vec::new()).collect();
         for (listener, group) in plan.config.listeners.iter().zip(groups) {
-            let (entry, dealt) = listeners::open(&plan.config, listener, group, placement.len())?;
+            let (entry, dealt) =
+                listeners::open(&plan.config, listener, group, placement.len(), &cpus)?;
             entries.push(entry);
             for (shard, fds) in sockets.iter_mut().zip(dealt) {
                 shard.push(fds.into_iter().map(Door::new).collect());
@@ -100,10 +111,11 @@ impl Server {
         let listeners = entries.iter().map(|entry| entry.stats.clone()).collect();
         let (mesh, seats, arriving) = Mesh::new(placement.len());
         let config = plan.config.clone();
-        let handle = Handle::new(mesh.commands(), config, placement.len(), entries);
+        let handle = Handle::new(mesh.commands(), config, placement.clone(), entries, access);
         Ok(Self {
             plan,
             placement,
+            cpus,
             listeners,
             sockets,
             handle,
@@ -139,20 +151,22 @@ impl Server {
         let Self {
             plan,
             placement,
+            cpus,
             listeners,
             sockets,
             mesh,
             seats,
             arriving,
-            ..
+            handle,
         } = self;
         let keys = TicketKeys::fresh().map_err(|error| Error::System(error.to_string()))?;
-        let tunnels_possible = place::tunnels_possible(placement.len());
+        let tunnels_possible = machine::tunnels_possible(placement.len());
         let loads = shard::Loads::new(placement.len());
         let resolver = Resolver::new();
         let (ended_tx, ended) = flume::bounded(1);
         let mut running = Running {
             threads: Vec::with_capacity(placement.len()),
+            access: handle.access(),
             mesh: mesh.clone(),
             ended,
         };
@@ -163,6 +177,7 @@ impl Server {
             let setup = shard::Setup {
                 seat,
                 cpu,
+                cpus: cpus.clone(),
                 plan: plan.clone(),
                 keys: keys.clone(),
                 resolver: resolver.clone(),
@@ -243,6 +258,7 @@ impl Drop for Running {
             // It has reported what there was to report.
             let _ = thread.join();
         }
+        self.access.stop();
     }
 }
 

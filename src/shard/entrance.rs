@@ -4,23 +4,24 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
 use futures_lite::FutureExt;
 
 use super::Shard;
+use super::accept_rate::AcceptRate;
+use super::admission::Said;
 use super::room::Room;
 use crate::config::{Accept, Address, Listener, TcpOptions};
 use crate::limits;
-use crate::metrics::ListenerLoad;
+use crate::metrics::{Counter, ListenerUse};
 use crate::runtime;
 use crate::sys::socket;
-use crate::timer::Tick;
 use crate::tls::TicketTerms;
-use crate::tunnel::{self, Cause, CloseReason, Phase, Record, Side, Summary, Terms};
+use crate::tunnel::{self, CloseReason, Phase, Side, Summary, Terms};
 
 /// One listener on one shard.
 #[derive(Debug)]
@@ -35,7 +36,13 @@ pub(super) struct Entrance {
     /// Its tunnels on this shard.
     pub(super) room: Room,
     /// Connections that this shard has accepted at it.
-    accepted: Cell<u64>,
+    accepted: Counter,
+    /// How fast they may come.
+    pub(super) rate: AcceptRate,
+    pub(super) limit_pauses: Counter,
+    pub(super) rate_pauses: Counter,
+    /// That they come faster.
+    pub(super) said_rate: Said,
     /// Whether a shard with fewer tunnels gets its connections.
     balanced: Cell<bool>,
     closing: Cell<bool>,
@@ -57,6 +64,8 @@ struct Wishes {
     backlog: u32,
     /// None: it is no door for TCP.
     tcp: Option<TcpOptions>,
+    /// It is for what comes in on its shard's CPU.
+    same_cpu: bool,
 }
 
 impl Wishes {
@@ -67,6 +76,7 @@ impl Wishes {
                 Address::Tcp { .. } => Some(listener.tcp.clone()),
                 Address::Unix(_) => None,
             },
+            same_cpu: listener.accept == Accept::SameCpu,
         }
     }
 }
@@ -77,10 +87,22 @@ impl Door {
         Self { fd }
     }
 
-    fn become_like(&self, wishes: &Wishes) -> io::Result<()> {
+    /// Its socket.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    fn become_like(&self, wishes: &Wishes, shard: &Shard) -> io::Result<()> {
         let fd = self.fd.as_fd();
         if let Some(tcp) = &wishes.tcp {
             socket::ask_tcp_anew(fd, tcp, wishes.backlog)?;
+            // A shard has as many doors as its listener has groups of sockets,
+            // one in each, which began to listen in the order of the shards.
+            if wishes.same_cpu {
+                shard.steering.steer(fd, shard.number)?;
+            } else {
+                shard.steering.release(fd, shard.number)?;
+            }
         }
         socket::set_backlog(fd, wishes.backlog)
     }
@@ -99,7 +121,11 @@ impl Entrance {
             tickets: RefCell::new(tickets),
             wishes: RefCell::new(Rc::new(Wishes::of(listener))),
             room: Room::new(most),
-            accepted: Cell::new(0),
+            accepted: Counter::default(),
+            rate: AcceptRate::default(),
+            limit_pauses: Counter::default(),
+            rate_pauses: Counter::default(),
+            said_rate: Said::default(),
             balanced: Cell::new(listener.accept == Accept::Balanced),
             closing: Cell::new(false),
             waiting: RefCell::default(),
@@ -117,17 +143,6 @@ impl Entrance {
 
     pub(super) fn tickets(&self) -> Option<TicketTerms> {
         self.tickets.borrow().clone()
-    }
-
-    /// Its name, and its figures on this shard.
-    pub(super) fn load(&self) -> (Rc<str>, ListenerLoad) {
-        let most = self.room.most();
-        let load = ListenerLoad {
-            accepted: self.accepted.get(),
-            tunnels_open: self.room.open() as u64,
-            max_connections: (most != usize::MAX).then_some(most as u64),
-        };
-        (self.terms.borrow().listener.clone(), load)
     }
 
     /// The next connection meets these terms.
@@ -160,6 +175,18 @@ impl Entrance {
         self.balanced.get()
     }
 
+    /// Its limits, and their use.
+    pub(super) fn stats(&self) -> ListenerUse {
+        ListenerUse {
+            name: self.terms.borrow().listener.as_ref().into(),
+            accepted: self.accepted.get(),
+            tunnels_open: self.room.open() as u64,
+            tunnels_max: self.room.most(),
+            limit_pauses: self.limit_pauses.get(),
+            rate_pauses: self.rate_pauses.get(),
+        }
+    }
+
     /// Lets in who is waiting already, and nobody after that.
     pub(super) fn close(&self) {
         self.closing.set(true);
@@ -190,7 +217,7 @@ impl Entrance {
     }
 
     /// Ready once it is to be shut.
-    fn poll_closing(&self, cx: &Context<'_>) -> Poll<()> {
+    pub(super) fn poll_closing(&self, cx: &Context<'_>) -> Poll<()> {
         if self.closing.get() {
             return Poll::Ready(());
         }
@@ -222,8 +249,8 @@ impl Shard {
         let mut present = entrance.wishes.borrow().clone();
         loop {
             let closing = entrance.closing.get();
-            if !closing && self.is_full(entrance) {
-                self.pause(entrance).await;
+            if !closing && let Some(lack) = self.lack(entrance) {
+                self.pause(entrance, lack).await;
                 continue;
             }
             if !closing && entrance.knock(door, &present).await.is_err() {
@@ -238,9 +265,9 @@ impl Shard {
             }
             if !entrance.has(&present) {
                 present = entrance.wishes.borrow().clone();
-                if let Err(error) = door.become_like(&present) {
+                if let Err(error) = door.become_like(&present, self) {
                     let address = &entrance.address;
-                    log::warn!("{address}: backlog and tcp stay as they were: {error}");
+                    log::warn!("{address}: backlog, tcp and accept stay as they were: {error}");
                 }
             }
             for taken in 0.. {
@@ -250,15 +277,17 @@ impl Shard {
                     self.around.later.pass().await;
                     break;
                 }
-                if self.is_full(entrance) {
-                    if closing {
-                        return;
-                    }
+                // Who waits while it closes is let in however fast they came.
+                if closing && self.lack_of_room(entrance).is_some() {
+                    return;
+                }
+                if !closing && self.lack(entrance).is_some() {
                     break;
                 }
                 match socket::accept_from(door.fd.as_fd()) {
                     Ok((client, peer)) => {
                         refused = false;
+                        self.count_rate(entrance);
                         self.receive(entrance, client, peer);
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -268,17 +297,11 @@ impl Shard {
                         break;
                     }
                     Err(error) if is_lack(&error) => {
-                        self.around.counters.accept_pauses.add(1);
-                        if !std::mem::replace(&mut refused, true) {
-                            log::warn!(
-                                "{}: accepting pauses until there is room: {error}",
-                                entrance.address
-                            );
-                        }
                         if closing {
                             return;
                         }
-                        runtime::sleep(limits::ACCEPT_PAUSE).await;
+                        let again = std::mem::replace(&mut refused, true);
+                        self.do_without(entrance, door, &error, again).await;
                         break;
                     }
                     // The client's trouble: it went away, or the network did.
@@ -288,37 +311,6 @@ impl Shard {
                 }
             }
         }
-    }
-
-    fn is_full(&self, entrance: &Entrance) -> bool {
-        self.room.is_full() || entrance.room.is_full()
-    }
-
-    /// Waits until a tunnel has ended, so that there is room for another, or
-    /// the entrance closes. Clients wait in the kernel's queue meanwhile.
-    async fn pause(&self, entrance: &Entrance) {
-        self.around.counters.limit_pauses.add(1);
-        let (room, whose) = match self.room.is_full() {
-            true => (&self.room, "this shard's part of what the process"),
-            false => (&entrance.room, "this shard's part of what the listener"),
-        };
-        if room.is_news() {
-            log::warn!(
-                "{}: accepting pauses until there is room: {} tunnels are open on shard {}, \
-                 {whose} may have (max_connections, or the file descriptors: LimitNOFILE=)",
-                entrance.address,
-                room.open(),
-                self.number,
-            );
-        }
-        poll_fn(|cx| {
-            if entrance.poll_closing(cx).is_ready() {
-                return Poll::Ready(());
-            }
-            ready!(self.room.poll_free(cx));
-            entrance.room.poll_free(cx)
-        })
-        .await;
     }
 
     /// Finds out what becomes of an accepted connection: who may not come in is
@@ -331,8 +323,9 @@ impl Shard {
     ) {
         let counters = &self.around.counters;
         counters.accepted.add(1);
-        entrance.accepted.set(entrance.accepted.get() + 1);
+        entrance.accepted.add(1);
         let terms = entrance.terms();
+        let from = peer;
         if let Some(peer) = peer.map(|peer| peer.ip())
             // Who sends a header says in it who the client is.
             && !terms.takes_header(Some(peer))
@@ -341,7 +334,7 @@ impl Shard {
             let _ = socket::set_linger_reset(client.as_fd());
             let reason = CloseReason::new(Phase::Handshake, Side::Client, cause);
             counters.closed(reason);
-            log::debug!("shard {}: {peer} was turned away, {reason}", self.number);
+            self.tell_turned_away(&terms, from, reason);
             return;
         }
         if let Some(client) = self.hand_over(entrance, client) {
@@ -389,56 +382,4 @@ fn is_lack(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
     )
-}
-
-impl Shard {
-    /// One line for a tunnel's end. What is out of the ordinary is a warning,
-    /// but not more than one a second: a backend that is down ends tunnels by
-    /// the thousand.
-    fn tell_end(&self, record: &Record, summary: &Summary) {
-        let mut passed_over = 0;
-        let level = if summary.reason.cause == Cause::Panic {
-            log::Level::Error
-        } else if summary.reason.is_ordinary() {
-            log::Level::Debug
-        } else {
-            let now = self.around.timers.now();
-            let (last, passed) = self.warned.get();
-            if last == Tick::NEVER || now >= last.after(limits::WARNING_INTERVAL) {
-                passed_over = passed;
-                self.warned.set((now, 0));
-                log::Level::Warn
-            } else {
-                self.warned.set((last, passed + 1));
-                log::Level::Debug
-            }
-        };
-        if !log::log_enabled!(level) {
-            return;
-        }
-        let Summary { reason, detail } = summary;
-        let service = record.service().map_or("?", |service| service.name());
-        let (bytes_up, bytes_down) = (record.bytes_up.get(), record.bytes_down.get());
-        let detail = detail.as_deref().unwrap_or("");
-        let colon = if detail.is_empty() { "" } else { ": " };
-        let since = match passed_over {
-            0 => String::new(),
-            n => format!(" ({n} more since the last such line)"),
-        };
-        log::log!(
-            level,
-            "shard {}: tunnel to {service} ended, {reason}{colon}{detail}; up {bytes_up} B, \
-             down {bytes_down} B{since}",
-            self.number,
-        );
-    }
-}
-
-impl Summary {
-    fn panicked() -> Self {
-        Self {
-            reason: CloseReason::new(Phase::Relay, Side::Server, Cause::Panic),
-            detail: Some("a fault in adit; please report it".into()),
-        }
-    }
 }

@@ -3,15 +3,20 @@
 //! Each file is one thing that is asked of the kernel, behind functions that
 //! are safe to call:
 //!
-//! - [`cpu`]: the CPUs that this process may use, and lists of CPUs;
+//! - [`account`]: users and groups;
+//! - [`cpu`]: the CPUs that this process may use, and pinning to one;
 //! - [`cpu_time`]: what processes and threads have used of them;
+//! - [`landlock`]: where this process may write;
 //! - `local_time`: the offset that syslog stamps need;
 //! - [`preflight`]: what this machine refuses, and how that is mended;
+//! - [`privileges`]: giving up what a process may do beyond others;
 //! - [`process`]: what the kernel keeps of this process;
 //! - [`ring`]: how the executors' rings are set up;
 //! - [`rlimit`]: resource limits;
 //! - [`socket`]: listeners, connections, and what is set on them;
-//! - `stream`: between descriptors and the executor's streams.
+//! - `stream`: between descriptors and the executor's streams;
+//! - [`topology`]: cores, caches and NUMA nodes; [`quota`]: how much CPU time
+//!   there is.
 //!
 //! Unsafe code is needed to hand pointers to system calls that neither the
 //! standard library nor socket2 makes, and to stand in for a function of
@@ -19,12 +24,17 @@
 
 #![allow(unsafe_code)]
 
+pub mod account;
 pub mod cpu;
 pub mod cpu_time;
+pub mod landlock;
 pub(crate) mod local_time;
 pub mod preflight;
+pub mod privileges;
 pub mod process;
+pub mod quota;
 pub mod ring;
 pub mod rlimit;
 pub mod socket;
 pub(crate) mod stream;
+pub mod topology;

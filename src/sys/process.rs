@@ -42,7 +42,8 @@ impl Process {
                 .map(|(ticks, boot)| boot as f64 + ticks as f64 / USER_HZ),
             resident_bytes: resident_bytes(),
             virtual_bytes: number(&stat, |stat| stat.virtual_bytes),
-            open_descriptors: rlimit::open_descriptors().ok().map(|n| n as u64),
+            open_descriptors: rlimit::descriptors_in_use()
+                .or_else(|| rlimit::open_descriptors().ok().map(|n| n as u64)),
             max_descriptors: rlimit::nofile().ok().map(|limit| limit.soft),
             threads: number(&stat, |stat| stat.threads),
         }

@@ -12,6 +12,7 @@ use super::cause::tls_cause;
 use super::closing::Farewell;
 use super::end::{Link, Party};
 use super::facts::Facts;
+use super::held::Kept;
 use super::parting::Parting;
 use super::record::Record;
 use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel};
@@ -27,7 +28,7 @@ pub(super) struct Arrival {
     pub(super) socket: Socket,
     pub(super) origin: Origin,
     /// Read already, and the tunnel's to carry.
-    pub(super) early: Vec<u8>,
+    pub(super) early: Kept,
 }
 
 /// Who made a connection, and to whom.
@@ -86,7 +87,7 @@ impl Arrival {
         Self {
             socket,
             origin: Origin::default(),
-            early: Vec::new(),
+            early: Kept::default(),
         }
     }
 
@@ -130,7 +131,7 @@ impl Tunnel<'_> {
                         self.record.claim(source);
                     }
                     let len = header.len;
-                    arrival.early.drain(..len);
+                    arrival.early.consume(len);
                     // The peer's own connections (LOCAL) were admitted with it.
                     if let Some((source, _)) = arrival.origin.claimed
                         && let Err(cause) = self.around.admit(self.terms, source.ip())
@@ -141,14 +142,14 @@ impl Tunnel<'_> {
                 }
                 Ok(Parsed::Partial { needed }) => needed,
                 Err(error) => {
-                    arrival.early = Vec::new();
+                    arrival.early = Kept::default();
                     let detail = Some(error.to_string());
                     return Err(arrival.refused((Cause::BadProxyHeader, detail)));
                 }
             };
             // No more than that, so that nothing is read beyond the header.
             if let Err(unheard) = self.read(&mut arrival, needed, due).await {
-                arrival.early = Vec::new();
+                arrival.early = Kept::default();
                 return Err(arrival.refused(unheard));
             }
         }
@@ -189,13 +190,15 @@ impl Tunnel<'_> {
                 }
                 Ok(None) => {}
                 Err((error, mut alert)) => {
-                    let is_tls = matches!(arrival.early.as_slice(), [22, 3, ..] | [22]);
+                    let is_tls = matches!(&*arrival.early, [22, 3, ..] | [22]);
                     arrival.early.clear();
                     if !is_tls {
                         break (Cause::NotTls, None);
                     }
                     // It writes to memory.
-                    let _ = alert.write_all(&mut arrival.early);
+                    let mut sealed = Vec::new();
+                    let _ = alert.write_all(&mut sealed);
+                    arrival.early.extend(&sealed);
                     return Err(arrival.refused((tls_cause(&error), Some(error.to_string()))));
                 }
             }
@@ -206,7 +209,7 @@ impl Tunnel<'_> {
                 break unheard;
             }
         };
-        arrival.early = Vec::new();
+        arrival.early = Kept::default();
         Err(arrival.refused(unheard))
     }
 
@@ -229,7 +232,7 @@ impl Tunnel<'_> {
             Poll::Ready(match received {
                 Ok(0) => Err((Cause::Eof, None)),
                 Ok(n) => {
-                    early.extend_from_slice(&scratch.plain[..n]);
+                    early.extend(&scratch.plain[..n]);
                     Ok(())
                 }
                 Err(error) => Err((Cause::Reset, Some(error.to_string()))),

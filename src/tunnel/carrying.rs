@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use super::cause::tls_cause;
 use super::closing::Farewell;
 use super::end::{EndError, Party};
+use super::held::Kept;
 use super::parting::Parting;
 use super::relay::{End as _, Outcome, Relay, Who};
 use super::scratch::Scratch;
@@ -36,7 +37,7 @@ pub(super) struct Carrying<'a, C, B> {
     /// When it is a tunnel that lasts, until it is.
     settles: Option<Tick>,
     /// What the client sent before there was a backend.
-    early: Vec<u8>,
+    early: Kept,
 }
 
 impl<'a, C: Party, B: Party> Carrying<'a, C, B> {
@@ -50,12 +51,12 @@ impl<'a, C: Party, B: Party> Carrying<'a, C, B> {
             active: now,
             untaken: None,
             settles: Some(now.after(limits::SETTLING)),
-            early: Vec::new(),
+            early: Kept::default(),
         }
     }
 
     /// The same with bytes of the client's in front.
-    pub(super) fn after(mut self, early: Vec<u8>) -> Self {
+    pub(super) fn after(mut self, early: Kept) -> Self {
         self.early = early;
         self
     }

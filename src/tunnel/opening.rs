@@ -20,6 +20,7 @@ use super::closing::Farewell;
 use super::conversation::Conversation;
 use super::end::{Link, Party};
 use super::facts::Facts;
+use super::held::Kept;
 use super::parting::Parting;
 use super::plain::PlainEnd;
 use super::tls::{HandshakeError, Session, TlsEnd};
@@ -62,7 +63,7 @@ impl Tunnel<'_> {
         match &terms.tls {
             Some(tls) => {
                 let client = self.shake_with_client(arrival, tls.clone(), due).await?;
-                self.open_to_backend(client, told, Vec::new()).await
+                self.open_to_backend(client, told, Kept::default()).await
             }
             None => {
                 let client = PlainEnd::new(Link::new(arrival.socket));
@@ -87,7 +88,7 @@ impl Tunnel<'_> {
         &'a self,
         client: C,
         told: Told,
-        early: Vec<u8>,
+        early: Kept,
     ) -> Opened<'a> {
         self.choose(|| told.hello.facts(self.record, &client));
         let service = self.service();
@@ -190,6 +191,9 @@ impl Tunnel<'_> {
             Ok(session) => {
                 around.counters.handshake(session.negotiated);
                 self.record.agree(session.negotiated);
+                if self.terms.tells {
+                    self.record.note(&client.facts());
+                }
                 if session.negotiated.resumed {
                     self.give_handshake_back(taken);
                 }

@@ -18,6 +18,7 @@ use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, ServerConfig};
 use super::conversation::Conversation;
 use super::end::{EndError, Link, Party};
 use super::facts::{Facts, TlsFacts};
+use super::held::Kept;
 use super::relay::{End, Pulled};
 use super::scratch::Wire;
 use crate::config::Truncation;
@@ -35,7 +36,7 @@ pub(crate) struct TlsEnd<C> {
     tls: Box<C>,
     /// Received and not yet consumed: the front of a record, or of a
     /// handshake message in several records.
-    carry: Vec<u8>,
+    carry: Kept,
     /// Bytes of the handshake so far, against its limit.
     handshake_bytes: usize,
     /// The connection holds what was not asked of it yet: `carry` was not
@@ -84,7 +85,7 @@ impl TlsEnd<UnbufferedServerConnection> {
     /// A client that has connected to us, and of which `early` has been read.
     pub(crate) fn server(
         link: Link,
-        early: Vec<u8>,
+        early: Kept,
         config: Arc<ServerConfig>,
         truncation: Truncation,
     ) -> Result<Self, rustls::Error> {
@@ -114,7 +115,7 @@ impl<C: Conversation> TlsEnd<C> {
         Self {
             link,
             tls: Box::new(tls),
-            carry: Vec::new(),
+            carry: Kept::default(),
             handshake_bytes: 0,
             primed: false,
             holds_tickets: false,
@@ -182,7 +183,7 @@ impl<C: Conversation> TlsEnd<C> {
                 return Poll::Ready(Err(HandshakeError::Eof));
             }
             self.handshake_bytes += received;
-            self.carry.extend_from_slice(&room[..received]);
+            self.carry.extend(&room[..received]);
         }
     }
 
@@ -222,11 +223,11 @@ impl<C: Conversation> TlsEnd<C> {
                 Err(error) => break Err(error),
             }
         };
-        self.carry.drain(..used);
+        self.carry.consume(used);
         result?;
         let done = !self.tls.is_handshaking();
         if done {
-            self.carry.shrink_to_fit();
+            self.carry.shrink();
         }
         Ok(done)
     }
@@ -286,7 +287,7 @@ impl<C: Conversation> TlsEnd<C> {
         // 3.x (RFC 8446, section 5.1); a server's may begin with an alert, type
         // 21. What the connection has consumed before it failed was TLS.
         let first = self.handshake_bytes == self.carry.len();
-        let is_record = match self.carry.as_slice() {
+        let is_record = match &*self.carry {
             [22, 3, ..] | [22] | [] => true,
             [21, 3, ..] | [21] => !C::IS_SERVER,
             _ => false,
@@ -349,8 +350,7 @@ impl<C: Conversation> TlsEnd<C> {
             used += discard;
         }
         self.carry.clear();
-        self.carry.reserve_exact(wire.len() - used);
-        self.carry.extend_from_slice(&wire[used..]);
+        self.carry.extend_exactly(&wire[used..]);
         opened
     }
 }
@@ -503,7 +503,7 @@ impl<C: Conversation + 'static> End for WiredTls<'_, C> {
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(EndError::Io(error))),
                     Poll::Pending => {
                         if self.end.carry.is_empty() {
-                            self.end.carry = Vec::new();
+                            self.end.carry = Kept::default();
                         }
                         return Poll::Pending;
                     }

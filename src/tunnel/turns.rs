@@ -23,6 +23,8 @@ pub(crate) struct Turns {
     /// How many may be in progress.
     most: Cell<usize>,
     inside: Cell<usize>,
+    /// How many had to wait before they began, so far.
+    queued: Cell<u64>,
     door: Line,
     /// Time used since the executor's last look at its ring.
     spent: Cell<Duration>,
@@ -58,12 +60,19 @@ impl Turns {
         Self {
             most: Cell::new(most),
             inside: Cell::new(0),
+            queued: Cell::new(0),
             door: Line::default(),
             spent: Cell::new(Duration::ZERO),
             ended: Cell::new(None),
             steps: Line::default(),
             idle: RefCell::default(),
         }
+    }
+
+    /// From now on so many. Those in progress stay.
+    pub(crate) fn allow(&self, most: usize) {
+        self.most.set(most);
+        self.admit();
     }
 
     /// How many may be in progress.
@@ -76,10 +85,9 @@ impl Turns {
         self.door.waiting.borrow().len()
     }
 
-    /// From now on so many. Those in progress stay.
-    pub(crate) fn allow(&self, most: usize) {
-        self.most.set(most);
-        self.admit();
+    /// How many had to wait before they began, so far.
+    pub(crate) fn queued(&self) -> u64 {
+        self.queued.get()
     }
 
     /// A place in the line of those who want to begin.
@@ -96,7 +104,11 @@ impl Turns {
         cx: &Context<'_>,
         place: &mut Place<'a>,
     ) -> Poll<Inside<'a>> {
+        let comes = place.number.is_none();
         if place.poll(cx, self.has_room()).is_pending() {
+            if comes {
+                self.queued.set(self.queued.get() + 1);
+            }
             return Poll::Pending;
         }
         self.inside.set(self.inside.get() + 1);

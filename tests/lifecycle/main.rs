@@ -12,6 +12,8 @@ mod descriptors;
 mod drain;
 mod idle;
 mod library;
+mod placement;
+mod privileges;
 mod reload;
 mod spread;
 mod startup;

@@ -16,7 +16,7 @@ use adit::metrics::Stats;
 use tempfile::TempDir;
 
 use super::certificate::Certificate;
-use super::{PATIENCE, wait_for};
+use super::{PATIENCE, same_rights, wait_for};
 
 /// How a server is to be started.
 #[derive(Clone, Debug)]
@@ -107,6 +107,9 @@ impl Setup {
                 .arg(&certificate.cert)
                 .arg("--key")
                 .arg(&certificate.key);
+        }
+        if !self.arguments.iter().any(|word| word == "--user") {
+            command.args(same_rights());
         }
         command
             .args(["--shards", &self.shards.to_string()])

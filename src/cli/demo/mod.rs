@@ -19,6 +19,7 @@ use adit::{Server, http, logging};
 
 use super::exit::{Exit, Failure};
 use super::plan::Overrides;
+use super::privileges::Privileges;
 use super::{output, run};
 
 /// Where the demonstration listens.
@@ -40,14 +41,15 @@ pub(crate) fn run(overrides: &Overrides) -> Result<Exit, Failure> {
     );
     "demonstration".clone_into(&mut config.services[0].name);
     overrides.apply(&mut config);
-    let shards = run::shard_count(&config);
     let admin = config.admin.clone();
 
+    let privileges = Privileges::prepare(&config, None)?;
     let _log = logging::install(&config.log)?;
     let signals = run::Steering::signals()?;
     port_is_free()?;
     let metrics = exporter::Prepared::new(config.metrics.as_ref())?;
-    let server = Server::new(config)?;
+    let server = Server::new(config.clone())?;
+    privileges.give_up(&config, &[])?;
     let handle = server.handle();
     let exporter = run::exporting(&handle);
     exporter.take_up(metrics)?;
@@ -57,8 +59,13 @@ pub(crate) fn run(overrides: &Overrides) -> Result<Exit, Failure> {
         backend::handler(move || handle.stats()),
     )
     .map_err(|error| Failure::runtime(format!("no thread for the demonstration: {error}")))?;
-    output::print(&welcome(&program(), identity.cert(), backend, shards))?;
-    run::announce(&server, shards);
+    output::print(&welcome(
+        &program(),
+        identity.cert(),
+        backend,
+        server.shards(),
+    ))?;
+    run::announce(&server);
     run::serve(server, &admin, signals, || {
         Err("the demonstration has no configuration to read again".into())
     })

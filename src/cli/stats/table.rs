@@ -255,6 +255,26 @@ fn write_troubles(text: &mut String, stats: &Stats) {
         stats.total.limit_pauses,
         "pauses in accepting, at a limit on tunnels",
     );
+    count(
+        stats.total.accept_shed,
+        "connections reset, for want of descriptors",
+    );
+    count(
+        stats.total.rate_pauses,
+        "pauses in accepting, at a limit on rates",
+    );
+    count(
+        stats.total.memory_pauses,
+        "pauses in accepting, at the limit on memory",
+    );
+    count(
+        stats.total.handshakes_queued,
+        "handshakes had to wait to begin",
+    );
+    count(
+        stats.total.access_lines_dropped + stats.access_lines_lost,
+        "access lines lost",
+    );
     count(stats.total.panics, "tunnels ended by a fault in adit");
     for trouble in troubles {
         let _ = writeln!(text, "{trouble}");
@@ -265,6 +285,7 @@ fn write_troubles(text: &mut String, stats: &Stats) {
 mod tests {
     use adit::metrics::{
         CheckStats, CloseCount, ListenerStats, NegotiatedCounts, ServiceStats, ShardStats,
+        TimeCounts,
     };
     use adit::tunnel::{Cause, CloseReason, Phase, Side};
 
@@ -298,6 +319,8 @@ mod tests {
             shard,
             cpu: Some(shard + 127),
             answer_micros: 123_456,
+            cpu_seconds: 1.5,
+            thread: 7,
             totals: totals(20),
         };
         Stats {
@@ -308,11 +331,18 @@ mod tests {
             state: State::Draining,
             reloads: 12,
             reloads_failed: 1,
+            configured_unix_seconds: 1_700_000_000,
+            reload_refused: true,
             log_lines_dropped: 0,
+            access_lines_lost: 3,
+            descriptors_open: None,
+            descriptors_max: None,
             listeners: vec![ListenerStats {
                 name: "web".into(),
                 address: "*:443".into(),
                 service: "app".into(),
+                certificates: None,
+                ticket_key: None,
             }],
             services: vec![ServiceStats {
                 name: "app".into(),
@@ -321,6 +351,8 @@ mod tests {
                 queued_total: 1200,
                 queue_refused: 0,
                 retries: 7,
+                queue_length: 1024,
+                connect_times: TimeCounts::default(),
                 backends: vec![BackendStats {
                     address: "192.168.100.100:8080".into(),
                     state: BackendState::Down,
@@ -329,6 +361,7 @@ mod tests {
                     tunnels_open: 54_321,
                     tunnels_total: 7_654_321,
                     connect_failures: 1_234,
+                    max_connections: None,
                     last_check: Some(CheckStats {
                         passed: false,
                         detail: "it answers 503, not 200 to 399".into(),
@@ -378,6 +411,7 @@ mod tests {
             "it answers 503, not 200 to 399",
             "shards 2, 5 did not answer",
             "1 reloads failed",
+            "3 access lines lost",
         ] {
             assert!(text.contains(part), "{part} not in:\n{text}");
         }

@@ -7,6 +7,7 @@
 //! [`config`](super).
 
 mod access;
+mod access_log;
 mod client_tls;
 mod destinations;
 mod health;
@@ -16,6 +17,7 @@ mod metrics;
 mod policy;
 mod server_tls;
 mod service;
+mod sinks;
 
 use std::fs::File;
 use std::io::Read;
@@ -30,9 +32,14 @@ use super::error::clip;
 use super::position::{Kind, Node, Place, Span, SyntaxError};
 use super::reader::{read, sentence};
 use super::scan::scan;
-use super::units::{AdminSocket, BufferSize, Count, CpuList, ShardCount, WatchInterval};
-use super::{Admin, Config, ConfigError, Log, Shards, Timeouts, Truncation};
+use super::units::{
+    AccountName, AdminSocket, BufferSize, CacheList, Count, CpuList, FilePath, MemorySize,
+    NodeList, ShardCount, Switch, WatchInterval,
+};
+use super::{Admin, Config, ConfigError, Log, Placement, Privileges, Shards, Timeouts, Truncation};
 use crate::limits;
+use access::FileRate;
+use access_log::FileAccessLog;
 use listener::{FileListener, listeners};
 use log::{FileLog, FileTimeouts};
 use metrics::FileMetrics;
@@ -119,15 +126,26 @@ struct FileConfig {
     services: Option<FileServices>,
     shards: Option<ShardCount>,
     cpus: Option<CpuList>,
+    nodes: Option<NodeList>,
+    caches: Option<CacheList>,
+    placement: Option<Placement>,
     buffer_size: Option<BufferSize>,
     timeouts: Option<FileTimeouts>,
     max_connections: Option<Count>,
     max_handshakes: Option<Count>,
+    connection_rate: Option<FileRate>,
+    memory_budget: Option<MemorySize>,
     truncation: Option<Truncation>,
     log: Option<FileLog>,
+    access_log: Option<FileAccessLog>,
     admin: Option<AdminSocket>,
     metrics: Option<FileMetrics>,
     watch: Option<WatchInterval>,
+    user: Option<AccountName>,
+    group: Option<AccountName>,
+    chroot: Option<FilePath>,
+    core_dumps: Option<Switch>,
+    landlock: Option<Switch>,
 }
 
 impl FileConfig {
@@ -165,6 +183,9 @@ impl FileConfig {
                     .and_then(|count| count.0)
                     .and_then(NonZeroUsize::new),
                 cpus: self.cpus.map(|cpus| cpus.0),
+                nodes: self.nodes.map(|nodes| nodes.0),
+                caches: self.caches.map(|caches| caches.0),
+                placement: self.placement.unwrap_or_default(),
             },
             buffer_size: self
                 .buffer_size
@@ -174,11 +195,17 @@ impl FileConfig {
             max_handshakes: self
                 .max_handshakes
                 .map_or(limits::HANDSHAKES_PER_SHARD, Count::get),
+            connection_rate: self.connection_rate.map(FileRate::meant),
+            memory_budget: self.memory_budget.map(|size| size.0),
             truncation: self.truncation.unwrap_or_default(),
             log: match self.log {
                 Some(log) => log.meant(root, base)?,
                 None => Log::default(),
             },
+            access_log: self
+                .access_log
+                .map(|log| log.meant(root.field("access_log"), base))
+                .transpose()?,
             admin: match self.admin {
                 None | Some(AdminSocket::Auto) => Admin::Auto,
                 Some(AdminSocket::Off) => Admin::Off,
@@ -190,6 +217,13 @@ impl FileConfig {
             watch: self
                 .watch
                 .map_or(Some(limits::WATCH_INTERVAL), |interval| interval.0),
+            privileges: Privileges {
+                user: self.user.map(|user| user.0),
+                group: self.group.map(|group| group.0),
+                chroot: self.chroot.map(|folder| base.join(folder.0)),
+                core_dumps: self.core_dumps.is_some_and(|dumps| dumps.0),
+                landlock: self.landlock.is_none_or(|lock| lock.0),
+            },
         })
     }
 }

@@ -245,7 +245,8 @@ fn short_of_memlock(facts: &Facts, needs: &Needs) -> Option<u64> {
     (facts.memlock.hard < least).then_some(needed)
 }
 
-fn memlock_needed(needs: &Needs) -> u64 {
+/// What the rings of so many shards may lock, in bytes.
+pub fn memlock_needed(needs: &Needs) -> u64 {
     (needs.shards as u64 * limits::SHARD_MEMLOCK).max(limits::MEMLOCK_MIN)
 }
 

@@ -9,12 +9,14 @@
 mod bind;
 mod bind_error;
 mod connect;
+mod cpu_program;
 mod options;
 mod socket_file;
+mod steer;
 mod transfer;
 
 pub use bind::{Bound, bind_all, bind_group};
-pub use bind_error::BindError;
+pub use bind_error::{BindError, unprivileged_port_start};
 pub use connect::{
     Outgoing, Peer, connect_as, connect_nonblocking, has_congestion, may_be_transparent,
 };
@@ -23,4 +25,5 @@ pub use options::{
     set_linger_reset, set_nodelay, shutdown_write, take_error, unsent_bytes,
 };
 pub use socket_file::SocketFile;
+pub use steer::Steering;
 pub use transfer::{accept, accept_from, recv, send, send_more};
