@@ -148,6 +148,13 @@ pub const RECORD_SEAL_OVERHEAD_MAX: usize = 64;
 /// certificate chain tens of KiB.
 pub const HANDSHAKE_BYTES_MAX: usize = 128 * 1024;
 
+/// The most early data that is opened in vain, over all tries. Clients send some
+/// to whom another server, under the same name, has given a ticket for it; 16 KiB
+/// are what most of those allow. rustls tries all that is there again with every
+/// read, until the end of the handshake has come, and counts each try: 1 MiB is
+/// 0.1 ms of work.
+pub const EARLY_DATA_SKIPPED_MAX: u32 = 1024 * 1024;
+
 /// Turns that one tunnel may take before the other tunnels of its shard get
 /// theirs.
 pub const TURNS_PER_POLL: usize = 4;
@@ -249,6 +256,14 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Default time for which a server that was told to stop goes on accepting.
 pub const READY_GRACE: Duration = Duration::ZERO;
+
+/// How long ago bytes moved for a tunnel that is cut not to be in the midst of
+/// something.
+pub const UNDER_WAY: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether a client that is not being read has reset its
+/// connection: while its backend takes nothing, and while it waits for one.
+pub const GONE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long a closing tunnel may take to hand the kernel's last bytes to a
 /// peer before the connection is reset.

@@ -15,6 +15,7 @@ use adit::control::admin::{self, Orders};
 use adit::control::exporter::{self, Exporter, Sources};
 use adit::logging::{self, Guard};
 use adit::metrics::Stats;
+use adit::sys::signals::unblock;
 use adit::{Config, Error, Handle, Outcome, Server, notice};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
@@ -230,7 +231,10 @@ pub(crate) struct Steering {
 impl Steering {
     /// Takes the signals over; they wait until [`start`](Self::start).
     pub(crate) fn signals() -> Result<Signals, Failure> {
-        Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR1])
+        const OURS: [i32; 4] = [SIGTERM, SIGINT, SIGHUP, SIGUSR1];
+        Signals::new(OURS)
+            // Only now that they end nothing any more.
+            .and_then(|signals| unblock(&OURS).map(|()| signals))
             .map_err(|error| Failure::runtime(format!("signals cannot be handled: {error}")))
     }
 

@@ -13,6 +13,7 @@
 //! - [`process`]: what the kernel keeps of this process;
 //! - [`ring`]: how the executors' rings are set up;
 //! - [`rlimit`]: resource limits;
+//! - [`signals`]: signals that the parent process had blocked;
 //! - [`socket`]: listeners, connections, and what is set on them;
 //! - `stream`: between descriptors and the executor's streams;
 //! - [`topology`]: cores, caches and NUMA nodes; [`quota`]: how much CPU time
@@ -35,6 +36,7 @@ pub mod process;
 pub mod quota;
 pub mod ring;
 pub mod rlimit;
+pub mod signals;
 pub mod socket;
 pub(crate) mod stream;
 pub mod topology;

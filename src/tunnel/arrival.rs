@@ -8,6 +8,7 @@ use std::task::{Poll, ready};
 
 use rustls::server::Acceptor;
 
+use super::alert;
 use super::cause::tls_cause;
 use super::closing::Farewell;
 use super::end::{Link, Party};
@@ -189,16 +190,22 @@ impl Tunnel<'_> {
                     break (Cause::TlsError, Some("the ClientHello is too long".into()));
                 }
                 Ok(None) => {}
-                Err((error, mut alert)) => {
+                Err((error, mut theirs)) => {
                     let is_tls = matches!(&*arrival.early, [22, 3, ..] | [22]);
+                    let error = alert::understood(error, &arrival.early);
                     arrival.early.clear();
                     if !is_tls {
                         break (Cause::NotTls, None);
                     }
-                    // It writes to memory.
-                    let mut sealed = Vec::new();
-                    let _ = alert.write_all(&mut sealed);
-                    arrival.early.extend(&sealed);
+                    match alert::instead(&error, None) {
+                        Some(alert) => arrival.early.extend(&alert::record(alert)),
+                        None => {
+                            let mut said = Vec::new();
+                            // It writes to memory.
+                            let _ = theirs.write_all(&mut said);
+                            arrival.early.extend(&said);
+                        }
+                    }
                     return Err(arrival.refused((tls_cause(&error), Some(error.to_string()))));
                 }
             }

@@ -10,6 +10,7 @@
 //! `opening` leads up to the relay, `carrying` drives it, and `parting` tells
 //! the two peers of its end, which `close` gives a name.
 
+mod alert;
 mod announce;
 mod arrival;
 mod carrying;

@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -27,7 +28,9 @@ use super::tls::{HandshakeError, Session, TlsEnd};
 use super::turns::Inside;
 use super::{Cause, CloseReason, Counted, Phase, Side, Stop, Tunnel};
 use crate::backend::{ConnectError, Connected, Lease, Seek};
+use crate::limits;
 use crate::runtime::Socket;
+use crate::sys::socket;
 use crate::timer::Tick;
 use crate::tls::heard;
 
@@ -105,7 +108,8 @@ impl Tunnel<'_> {
         let who = || told.origin.client(&client.link().socket);
         let mut seek = service.seek(timeout, who);
         loop {
-            let connected = match self.connect(&mut seek, in_all).await {
+            let socket = client.link().socket.as_fd();
+            let connected = match self.connect(&mut seek, socket, in_all).await {
                 Ok(connected) => connected,
                 Err(end) => {
                     client.into_link().socket.reset();
@@ -311,16 +315,36 @@ impl Tunnel<'_> {
         }
     }
 
-    async fn connect<'s>(&self, seek: &mut Seek<'s>, due: Tick) -> Result<Connected<'s>, End> {
+    /// Connects to a backend, for as long as the client is there: one that has
+    /// ended its stream may be waiting for an answer, one that has reset its
+    /// connection is gone.
+    async fn connect<'s>(
+        &self,
+        seek: &mut Seek<'s>,
+        client: BorrowedFd<'_>,
+        due: Tick,
+    ) -> Result<Connected<'s>, End> {
         let mut connecting = pin!(seek.connect());
-        let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
-            Poll::Ready(connected) => Poll::Ready(Ok(connected)),
-            Poll::Pending => self.poll_stop(cx, due).map(Err),
+        let mut looks = self.alarm.now().after(limits::GONE_INTERVAL);
+        let connected = poll_fn(|cx| {
+            if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
+                return Poll::Ready(Ok(connected.map_err(connect_end)));
+            }
+            let now = self.alarm.now();
+            if now >= looks {
+                looks = now.after(limits::GONE_INTERVAL);
+                if let Ok(Some(error)) = socket::take_error(client) {
+                    let reason = CloseReason::new(Phase::Connect, Side::Client, Cause::Reset);
+                    return Poll::Ready(Ok(Err((reason, Some(error.to_string())))));
+                }
+            }
+            self.alarm.set(cx, looks);
+            self.poll_stop(cx, due).map(Err)
         })
         .await;
         let end = match connected {
             Ok(Ok(connected)) => return Ok(connected),
-            Ok(Err(error)) => connect_end(error),
+            Ok(Err(end)) => end,
             Err(Stop::Deadline) => {
                 let reason = CloseReason::new(Phase::Connect, Side::Backend, Cause::Timeout);
                 (reason, None)
@@ -361,6 +385,11 @@ fn unshaken(error: HandshakeError) -> (Cause, Option<String>) {
 fn connect_end(error: ConnectError) -> End {
     let (side, cause, detail) = match error {
         ConnectError::Unresolved(text) => (Side::Backend, Cause::Unresolved, text),
+        ConnectError::Unanswered => (
+            Side::Backend,
+            Cause::Timeout,
+            "the resolver does not answer".into(),
+        ),
         ConnectError::Refused(peer) => (
             Side::Backend,
             Cause::Refused,
@@ -375,6 +404,11 @@ fn connect_end(error: ConnectError) -> End {
             Side::Backend,
             Cause::Unreachable,
             format!("{peer} cannot be reached: {error}"),
+        ),
+        ConnectError::NoPort(peer, error) => (
+            Side::Server,
+            Cause::Resources,
+            format!("no local port is free for {peer}: {error}"),
         ),
         ConnectError::Resources(error) => (Side::Server, Cause::Resources, error.to_string()),
         ConnectError::Down => (

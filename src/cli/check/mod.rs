@@ -220,6 +220,7 @@ mod tests {
             not_after: now + Duration::from_secs(days.unsigned_abs() * 86_400 + 3600),
             ocsp: None,
             must_staple: false,
+            for_servers: true,
             left_out: false,
             warnings: vec!["k.pem can be read by everybody; run chmod 600 k.pem".into()],
         };
