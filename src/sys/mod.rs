@@ -10,6 +10,7 @@
 //! - `local_time`: the offset that syslog stamps need;
 //! - [`preflight`]: what this machine refuses, and how that is mended;
 //! - [`privileges`]: giving up what a process may do beyond others;
+//! - [`process`]: what the kernel keeps of this process;
 //! - [`ring`]: how the executors' rings are set up;
 //! - [`rlimit`]: resource limits;
 //! - [`signals`]: signals that the parent process had blocked;
@@ -31,6 +32,7 @@ pub mod landlock;
 pub(crate) mod local_time;
 pub mod preflight;
 pub mod privileges;
+pub mod process;
 pub mod quota;
 pub mod ring;
 pub mod rlimit;
