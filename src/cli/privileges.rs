@@ -318,7 +318,9 @@ fn needed(config: &Config) -> Vec<Capability> {
         Address::Tcp { port, .. } => (1..first).contains(port),
         Address::Unix(_) => false,
     };
-    if config.listeners.iter().any(|l| low(&l.address)) {
+    let listeners = config.listeners.iter().map(|l| &l.address);
+    let metrics = config.metrics.iter().map(|metrics| &metrics.address);
+    if listeners.chain(metrics).any(low) {
         needed.push(Capability::NetBindService);
     }
     if config

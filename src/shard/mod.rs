@@ -36,11 +36,11 @@ use crate::later::Later;
 use crate::limits;
 use crate::logging::access::AccessLog;
 use crate::mesh::{Mesh, Order, Report, Seat};
-use crate::metrics::{Counters, ServiceStats, ShardStats, ThreadStats, Totals};
+use crate::metrics::{Counters, ServiceStats, ShardStats, Totals};
 use crate::plan::Plan;
 use crate::runtime::{self, Job, Queues};
 use crate::sys::socket::Steering;
-use crate::sys::{cpu_time, ring, thread};
+use crate::sys::{cpu, cpu_time, ring};
 use crate::timer::{Tick, Timers};
 use crate::tls::{self, ClientParts, TicketKeys, TicketTerms};
 use crate::tunnel::{Ids, Pace, Rates, Records, Scratch, Surroundings, Terms, Turns, Way};
@@ -606,16 +606,15 @@ impl Shard {
     }
 
     fn snapshot(&self, asked: Instant) -> ShardStats {
+        let cpu_time = cpu_time::of_this_thread().unwrap_or_default();
         ShardStats {
             shard: self.number,
             cpu: self.cpu,
             answer_micros: u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX),
-            thread: ThreadStats {
-                id: thread::id(),
-                running_on: thread::running_on(),
-                cpu_seconds: cpu_time::of_this_thread().map_or(0.0, |time| time.as_secs_f64()),
-                submissions_left_out: ring::left_out().submissions,
-            },
+            cpu_seconds: cpu_time.as_secs_f64(),
+            thread: cpu_time::this_thread(),
+            running_on: cpu::running_on(),
+            submissions_left_out: ring::left_out().submissions,
             totals: self.totals(),
         }
     }

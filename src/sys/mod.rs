@@ -11,12 +11,12 @@
 //! - [`peer`]: who is at the other end of a Unix socket;
 //! - [`preflight`]: what this machine refuses, and how that is mended;
 //! - [`privileges`]: giving up what a process may do beyond others;
+//! - [`process`]: what the kernel keeps of this process;
 //! - [`ring`]: how the executors' rings are set up;
 //! - [`rlimit`]: resource limits;
 //! - [`signals`]: signals that the parent process had blocked;
 //! - [`socket`]: listeners, connections, and what is set on them;
 //! - `stream`: between descriptors and the executor's streams;
-//! - `thread`: what the calling thread is;
 //! - [`topology`]: cores, caches and NUMA nodes; [`quota`]: how much CPU time
 //!   there is.
 //!
@@ -34,11 +34,11 @@ pub(crate) mod local_time;
 pub mod peer;
 pub mod preflight;
 pub mod privileges;
+pub mod process;
 pub mod quota;
 pub mod ring;
 pub mod rlimit;
 pub mod signals;
 pub mod socket;
 pub(crate) mod stream;
-pub(crate) mod thread;
 pub mod topology;

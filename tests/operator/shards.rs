@@ -21,7 +21,7 @@ fn each_shard_tells_what_it_is() {
     for (number, shard) in shards.iter().enumerate() {
         assert_eq!(shard["shard"], number);
         // It is a thread of that process, by that name.
-        let thread = shard["thread"]["id"].as_u64().expect("a number");
+        let thread = shard["thread"].as_u64().expect("a number");
         let name = std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/comm"));
         assert_eq!(name.expect("a thread").trim(), format!("adit-{number}"));
         let load = shard["load"].as_f64().expect("a number");

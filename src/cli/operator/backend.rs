@@ -111,7 +111,7 @@ fn render(services: &[ServiceStats]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use adit::metrics::CheckStats;
+    use adit::metrics::{CheckStats, TimeCounts};
 
     use super::*;
 
@@ -125,6 +125,7 @@ mod tests {
             tunnels_open: 12,
             tunnels_total: 12_345,
             connect_failures: 1,
+            max_connections: None,
             last_check: (state == BackendState::Down).then(|| CheckStats {
                 passed: false,
                 detail: "refused".into(),
@@ -139,6 +140,8 @@ mod tests {
             queued_total: 0,
             queue_refused: 0,
             retries: 0,
+            queue_length: 0,
+            connect_times: TimeCounts::default(),
             backends: vec![
                 backend("10.0.0.11:8080", BackendState::Disabled),
                 backend("unix:/run/app.sock", BackendState::Down),

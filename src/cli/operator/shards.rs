@@ -49,7 +49,7 @@ impl Shards {
     fn between(before: &Stats, now: Stats, span: Duration) -> Self {
         let shard = |stats: ShardStats| {
             let earlier = before.shards.iter().find(|e| e.shard == stats.shard);
-            let used = earlier.map_or(0.0, |e| stats.thread.cpu_seconds - e.thread.cpu_seconds);
+            let used = earlier.map_or(0.0, |e| stats.cpu_seconds - e.cpu_seconds);
             Shard {
                 load: (used / span.as_secs_f64().max(0.001)).clamp(0.0, 1.0),
                 stats,
@@ -73,7 +73,7 @@ fn render(shards: &Shards) -> String {
     );
     for Shard { load, stats } in &shards.shards {
         // One that is not pinned is wherever the kernel puts it.
-        let cpu = match (stats.cpu, stats.thread.running_on) {
+        let cpu = match (stats.cpu, stats.running_on) {
             (Some(cpu), _) => cpu.to_string(),
             (None, Some(cpu)) => format!("({cpu})"),
             (None, None) => "–".into(),
@@ -83,7 +83,7 @@ fn render(shards: &Shards) -> String {
             text,
             "{:>5} {cpu:>6} {:>8} {:>5} {:>9} {:>7} {:>7} {:>11} {:>7} {:>7}",
             stats.shard,
-            stats.thread.id,
+            stats.thread,
             format!("{:.0} %", load * 100.0),
             format!("{:.1} ms", stats.answer_micros as f64 / 1000.0),
             human::count(totals.tunnels_open),
@@ -108,7 +108,7 @@ fn render(shards: &Shards) -> String {
 
 #[cfg(test)]
 mod tests {
-    use adit::metrics::{ThreadStats, Totals};
+    use adit::metrics::Totals;
 
     use super::*;
 
@@ -118,12 +118,10 @@ mod tests {
             shard,
             cpu,
             answer_micros: 123,
-            thread: ThreadStats {
-                id: 4242 + shard as u32,
-                running_on: Some(9),
-                cpu_seconds,
-                submissions_left_out: 7,
-            },
+            cpu_seconds,
+            thread: 4242 + shard as u32,
+            running_on: Some(9),
+            submissions_left_out: 7,
             totals: Totals {
                 accepted: 1_234_567,
                 tunnels_open: 2_345,
@@ -150,7 +148,7 @@ rings: 6, none of which interrupts its CPU
         assert_eq!(render(&shards), expected);
         let json = serde_json::to_value(&shards).expect("JSON");
         assert_eq!(json["shards"][0]["load"], 0.5);
-        assert_eq!(json["shards"][1]["thread"]["id"], 4243);
+        assert_eq!(json["shards"][1]["thread"], 4243);
         assert_eq!(json["shards"][0]["tunnels_open"], 2345);
     }
 }

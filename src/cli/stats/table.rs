@@ -28,6 +28,7 @@ pub(super) fn render(stats: &Stats, before: Option<(Duration, &Stats)>) -> Strin
 fn write_process(text: &mut String, stats: &Stats) {
     let state = match stats.state {
         State::Serving => "serving",
+        State::Stopping => "stopping",
         State::Draining => "draining",
     };
     let uptime = Duration::try_from_secs_f64(stats.uptime_seconds).unwrap_or_default();
@@ -285,7 +286,7 @@ fn write_troubles(text: &mut String, stats: &Stats) {
 mod tests {
     use adit::metrics::{
         CheckStats, CloseCount, ListenerStats, NegotiatedCounts, RingStats, ServiceStats,
-        ShardStats, ThreadStats,
+        ShardStats, TimeCounts,
     };
     use adit::tunnel::{Cause, CloseReason, Phase, Side};
 
@@ -319,7 +320,10 @@ mod tests {
             shard,
             cpu: Some(shard + 127),
             answer_micros: 123_456,
-            thread: ThreadStats::default(),
+            cpu_seconds: 1.5,
+            thread: 7,
+            running_on: None,
+            submissions_left_out: 0,
             totals: totals(20),
         };
         Stats {
@@ -330,6 +334,8 @@ mod tests {
             state: State::Draining,
             reloads: 12,
             reloads_failed: 1,
+            configured_unix_seconds: 1_700_000_000,
+            reload_refused: true,
             log_lines_dropped: 0,
             rings: RingStats::default(),
             access_lines_lost: 3,
@@ -339,6 +345,8 @@ mod tests {
                 name: "web".into(),
                 address: "*:443".into(),
                 service: "app".into(),
+                certificates: None,
+                ticket_key: None,
             }],
             services: vec![ServiceStats {
                 name: "app".into(),
@@ -347,6 +355,8 @@ mod tests {
                 queued_total: 1200,
                 queue_refused: 0,
                 retries: 7,
+                queue_length: 1024,
+                connect_times: TimeCounts::default(),
                 backends: vec![BackendStats {
                     address: "192.168.100.100:8080".into(),
                     state: BackendState::Down,
@@ -355,6 +365,7 @@ mod tests {
                     tunnels_open: 54_321,
                     tunnels_total: 7_654_321,
                     connect_failures: 1_234,
+                    max_connections: None,
                     last_check: Some(CheckStats {
                         passed: false,
                         detail: "it answers 503, not 200 to 399".into(),

@@ -88,7 +88,7 @@ impl Rates {
 
 impl ShardRates {
     fn between(then: &ShardStats, now: &ShardStats, span: f64) -> Self {
-        let used = now.thread.cpu_seconds - then.thread.cpu_seconds;
+        let used = now.cpu_seconds - then.cpu_seconds;
         Self {
             shard: now.shard,
             load: (used / span).clamp(0.0, 1.0),
@@ -179,7 +179,7 @@ fn per_second(then: u64, now: u64, span: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use adit::metrics::{CloseCount, ThreadStats};
+    use adit::metrics::CloseCount;
     use adit::tunnel::Side;
 
     use super::*;
@@ -199,10 +199,10 @@ mod tests {
                 shard: *shard,
                 cpu: None,
                 answer_micros: 0,
-                thread: ThreadStats {
-                    cpu_seconds: *n as f64 / 100.0,
-                    ..ThreadStats::default()
-                },
+                cpu_seconds: *n as f64 / 100.0,
+                thread: 0,
+                running_on: None,
+                submissions_left_out: 0,
                 totals: Totals {
                     accepted: 10 * n,
                     handshakes: 9 * n,

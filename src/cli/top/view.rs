@@ -195,6 +195,7 @@ fn draw_process(sheet: &mut Sheet<'_>, top: &Top, picture: &Picture) {
     let state = match stats.state {
         _ if top.trouble.is_some() => ("gone", look.bad()),
         State::Serving => ("serving", look.good()),
+        State::Stopping => ("stopping", look.doubtful()),
         State::Draining => ("draining", look.doubtful()),
     };
     let uptime = Duration::try_from_secs_f64(stats.uptime_seconds).unwrap_or_default();

@@ -2,7 +2,7 @@ use std::time::{Duration, Instant};
 
 use adit::metrics::{
     BackendState, BackendStats, CheckStats, CloseCount, ServiceStats, ShardStats, State, Stats,
-    ThreadStats, Totals, TunnelId, TunnelList, TunnelOrder, TunnelState, TunnelStats,
+    TimeCounts, Totals, TunnelId, TunnelList, TunnelOrder, TunnelState, TunnelStats,
 };
 use adit::tunnel::{Cause, CloseReason, Phase, Side};
 use ratatui::Terminal;
@@ -32,13 +32,11 @@ fn picture(shards: usize, n: u64) -> Box<Picture> {
         shard,
         cpu: Some(shard + 2),
         answer_micros: 120,
-        thread: ThreadStats {
-            id: 100,
-            running_on: Some(shard + 2),
-            // 75 % of the first, a little of the others.
-            cpu_seconds: n as f64 * if shard == 0 { 0.75 } else { 0.125 },
-            submissions_left_out: 0,
-        },
+        // 75 % of the first, a little of the others.
+        cpu_seconds: n as f64 * if shard == 0 { 0.75 } else { 0.125 },
+        thread: 100,
+        running_on: Some(shard + 2),
+        submissions_left_out: 0,
         totals: Totals {
             accepted: 600 * n,
             tunnels_open: 1172 + shard as u64,
@@ -58,6 +56,7 @@ fn picture(shards: usize, n: u64) -> Box<Picture> {
         tunnels_open: connects,
         tunnels_total: connects * n,
         connect_failures: 0,
+        max_connections: None,
         last_check: passed.map(|passed| CheckStats {
             passed,
             detail: String::new(),
@@ -95,6 +94,8 @@ fn picture(shards: usize, n: u64) -> Box<Picture> {
                 queued_total: 0,
                 queue_refused: 0,
                 retries: 0,
+                queue_length: 0,
+                connect_times: TimeCounts::default(),
                 backends: vec![
                     backend("10.0.0.11:8080", BackendState::Up, Some(true), 600),
                     backend("10.0.0.12:8080", BackendState::Down, Some(false), 0),
