@@ -190,6 +190,7 @@ where
         Ok(Draining {
             tunnels_open: stats.total.tunnels_open,
             drain_timeout_seconds: self.handle.drain_timeout().as_secs_f64(),
+            ready_grace_seconds: self.handle.ready_grace().as_secs_f64(),
         })
     }
 

@@ -121,6 +121,13 @@ impl Handle {
         live.config.timeouts.drain
     }
 
+    /// For how long connections are still accepted before that, while load
+    /// balancers hear that the server is not ready any more.
+    pub fn ready_grace(&self) -> Duration {
+        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        live.config.timeouts.ready_grace
+    }
+
     fn command(&self, command: Command) -> Result<(), Error> {
         let sent = self.commands.send(Message::Command(command));
         sent.map_err(|_| Error::Stopped)

@@ -13,10 +13,19 @@ use crate::cli::{human, output};
 pub(super) fn run(args: DrainArgs) -> Result<Exit, Failure> {
     let endpoint = Endpoint::of(&args.of.into())?;
     let draining: Draining = endpoint.order("/drain")?;
-    let timeout = Duration::try_from_secs_f64(draining.drain_timeout_seconds).unwrap_or_default();
+    let time = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    let timeout = time(draining.drain_timeout_seconds);
+    let grace = time(draining.ready_grace_seconds);
     if !args.json {
+        let connections = match grace {
+            Duration::ZERO => "no more connections".to_owned(),
+            grace => format!(
+                "connections for another {}",
+                humantime::format_duration(grace)
+            ),
+        };
         output::print(&format!(
-            "draining: no more connections; open tunnels ({}) get {}\n",
+            "draining: {connections}; open tunnels ({}) get {}\n",
             human::count(draining.tunnels_open),
             humantime::format_duration(timeout)
         ))?;
@@ -26,7 +35,9 @@ pub(super) fn run(args: DrainArgs) -> Result<Exit, Failure> {
     if !args.wait {
         return Ok(Exit::Clean);
     }
-    let in_all = timeout.saturating_add(limits::DRAIN_GRACE);
+    let in_all = timeout
+        .saturating_add(grace)
+        .saturating_add(limits::DRAIN_GRACE);
     let drained: Drained = endpoint.wait_for("/drain", in_all).map_err(|failure| {
         Failure::runtime(format!(
             "it is not known how the server stopped: {}",

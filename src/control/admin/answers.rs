@@ -74,8 +74,11 @@ pub trait Orders: Send + Sync + 'static {
 pub struct Draining {
     /// Tunnels that were open.
     pub tunnels_open: u64,
-    /// How long they may go on, in seconds, counted from the first such order.
+    /// How long they may go on, in seconds, counted from the first such order,
+    /// or from the end of the grace if there is one.
     pub drain_timeout_seconds: f64,
+    /// For how long connections are still accepted, in seconds.
+    pub ready_grace_seconds: f64,
 }
 
 /// How a server ended.
