@@ -184,7 +184,7 @@ pub const DESCRIPTORS_SPARE: u64 = 32;
 /// Tunnels that a shard must have more than the least loaded one before it
 /// hands connections over: below that, the hand-off costs more than it evens
 /// out.
-pub const BALANCE_MARGIN: usize = 4;
+pub const BALANCE_MARGIN: usize = 1;
 
 /// The same as a part of the other's load: one in so many.
 pub const BALANCE_PART: usize = 16;

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::task::{Poll, ready};
 
+use rustls::Error;
 use rustls::server::Acceptor;
 
 use super::alert;
@@ -22,6 +23,7 @@ use crate::proxy_protocol::{self, Parsed};
 use crate::runtime::Socket;
 use crate::sys::socket;
 use crate::timer::Tick;
+use crate::tls::hello;
 
 /// A connection that has come in.
 #[derive(Debug)]
@@ -191,6 +193,16 @@ impl Tunnel<'_> {
                 }
                 Ok(None) => {}
                 Err((error, mut theirs)) => {
+                    // Not a client for rustls, but it may be one for the backend.
+                    if let Error::PeerIncompatible(_) = error
+                        && let Some(hello) = hello::read(&arrival.early)
+                    {
+                        if let Some(name) = hello.name {
+                            self.record.hear(name.into());
+                        }
+                        let protocols = hello.protocols;
+                        return Ok((arrival, Hello { protocols }));
+                    }
                     let is_tls = matches!(&*arrival.early, [22, 3, ..] | [22]);
                     let error = alert::understood(error, &arrival.early);
                     arrival.early.clear();
