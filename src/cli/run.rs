@@ -12,9 +12,11 @@ use std::time::Duration;
 
 use adit::config::{Admin, LogSink};
 use adit::control::admin::{self, Orders};
+use adit::control::exporter::{self, Exporter, Sources};
 use adit::logging::{self, Guard};
+use adit::metrics::Stats;
 use adit::sys::signals::unblock;
-use adit::{Config, Handle, Outcome, Server, notice};
+use adit::{Config, Error, Handle, Outcome, Server, notice};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
@@ -50,17 +52,21 @@ fn start(
     // Before anything is bound: from here on a signal is an order.
     let signals = Steering::signals()?;
     let admin = config.admin.clone();
+    let metrics = exporter::Prepared::new(config.metrics.as_ref())?;
     let server = Server::new(config.clone())?;
     // Before any thread speaks with the network.
     let confinement = privileges.give_up(&config, watched.files())?;
     watched.look_again();
     announce(&server);
+    let exporter = Arc::new(exporting(&server.handle()));
+    exporter.take_up(metrics)?;
     let first = watched.every();
     let reloader = Arc::new(Reloader {
         plan,
         handle: server.handle(),
         log: Arc::clone(log),
         admin: admin.clone(),
+        exporter,
         confinement,
         watched: Mutex::new(watched),
     });
@@ -72,6 +78,21 @@ fn start(
         first,
     )?;
     serve(server, &admin, signals, move || reloader.reload())
+}
+
+type Figures = Box<dyn Fn() -> Result<Stats, Error> + Send + Sync>;
+type Question = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// The metrics endpoint of a server.
+pub(crate) type ServerExporter = Exporter<Figures, Question>;
+
+/// The metrics endpoint of that server, which listens nowhere yet.
+pub(crate) fn exporting(handle: &Handle) -> ServerExporter {
+    let (figures, stopping) = (handle.clone(), handle.clone());
+    Exporter::new(Sources {
+        stats: Box::new(move || figures.stats()) as Figures,
+        is_stopping: Box::new(move || stopping.is_stopping()) as Question,
+    })
 }
 
 /// Serves until told to stop. What the demonstration shares with `adit run`.
@@ -130,6 +151,7 @@ struct Reloader {
     log: Arc<Guard>,
     /// Where the admin endpoint is, which a reload does not move.
     admin: Admin,
+    exporter: Arc<ServerExporter>,
     confinement: Confinement,
     watched: Mutex<Watched>,
 }
@@ -169,14 +191,21 @@ impl Reloader {
                 self.confinement
                     .check(&config)
                     .inspect_err(|_| self.handle.reload_refused())?;
+                let metrics = self
+                    .exporter
+                    .prepare(config.metrics.as_ref())
+                    .inspect_err(|_| self.handle.reload_refused())?;
                 self.handle.reload(config)?;
-                Ok((log, admin))
+                Ok((log, admin, metrics))
             })
             .map_err(|failure| failure.message);
         match outcome {
-            Ok((lines, admin)) => {
+            Ok((lines, admin, metrics)) => {
                 self.log.reconfigure(&lines);
                 notice!("reloaded: the new configuration is in use");
+                if let Err(error) = self.exporter.take_up(metrics) {
+                    log::error!("{error}");
+                }
                 if admin != self.admin {
                     log::warn!("the admin endpoint stays where it is until adit is restarted");
                 }

@@ -87,5 +87,7 @@ pub(super) fn describe(config: &Config, listener: &Listener, group: &[Bound]) ->
             .services
             .get(listener.service)
             .map_or_else(String::new, |service| service.name.clone()),
+        certificates: None,
+        ticket_key: None,
     }
 }

@@ -7,7 +7,7 @@
 //! many, `store` keeps them small. Each shard makes its own `resolver` from that,
 //! which chooses by name (and leaves that in `heard`), and its own verifier of
 //! clients (`client_verify`, by `subject`). `client` is the other side: TLS
-//! towards backends. `hello` reads what the ClientHello of TLS that is passed through says.
+//! towards backends.
 
 mod authorities;
 mod certificate;
@@ -16,7 +16,6 @@ mod client;
 mod client_verify;
 mod directory;
 pub(crate) mod heard;
-pub(crate) mod hello;
 mod identity;
 mod key_log;
 mod names;

@@ -6,7 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd;
 use std::task::{Poll, ready};
 
-use rustls::Error;
 use rustls::server::Acceptor;
 
 use super::alert;
@@ -15,6 +14,7 @@ use super::closing::Farewell;
 use super::end::{Link, Party};
 use super::facts::Facts;
 use super::held::Kept;
+use super::hello;
 use super::parting::Parting;
 use super::record::Record;
 use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel};
@@ -23,7 +23,6 @@ use crate::proxy_protocol::{self, Parsed};
 use crate::runtime::Socket;
 use crate::sys::socket;
 use crate::timer::Tick;
-use crate::tls::hello;
 
 /// A connection that has come in.
 #[derive(Debug)]
@@ -193,14 +192,15 @@ impl Tunnel<'_> {
                 }
                 Ok(None) => {}
                 Err((error, mut theirs)) => {
-                    // Not a client for rustls, but it may be one for the backend.
-                    if let Error::PeerIncompatible(_) = error
-                        && let Some(hello) = hello::read(&arrival.early)
+                    // What cannot be spoken here may be spoken there.
+                    if self.terms.tls.is_none()
+                        && matches!(error, rustls::Error::PeerIncompatible(_))
+                        && let Some(spoken) = hello::read(&arrival.early)
                     {
-                        if let Some(name) = hello.name {
+                        if let Some(name) = spoken.name {
                             self.record.hear(name.into());
                         }
-                        let protocols = hello.protocols;
+                        let protocols = spoken.protocols;
                         return Ok((arrival, Hello { protocols }));
                     }
                     let is_tls = matches!(&*arrival.early, [22, 3, ..] | [22]);
