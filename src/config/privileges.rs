@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Address, Admin, Config};
+use super::{Address, Admin, Config, LogSink};
 
 /// As whom `adit run` acts once ports are bound and keys read, and what it
 /// forbids itself. A [`Server`](crate::Server) on its own changes nothing of
@@ -22,8 +22,7 @@ pub struct Privileges {
     /// Whether a core of the process may be written, and other processes of its
     /// user may look into it; it holds private keys.
     pub core_dumps: bool,
-    /// Whether it confines what it may write and execute, where the kernel has
-    /// Landlock.
+    /// Whether it confines where it may write, if the kernel has Landlock.
     pub landlock: bool,
 }
 
@@ -53,6 +52,12 @@ impl Config {
         let key_logs = servers
             .filter_map(|tls| tls.key_log.as_ref())
             .chain(clients.filter_map(|tls| tls.key_log.as_ref()));
+        let access = self.access_log.as_ref().map(|access| &access.sink);
+        let logs = [Some(&self.log.sink), access];
+        let logs = logs.into_iter().flatten().filter_map(|sink| match sink {
+            LogSink::File(path) => Some(path),
+            LogSink::Stderr | LogSink::Syslog(_) | LogSink::Journald(_) => None,
+        });
         let admin = match &self.admin {
             Admin::Path(path) => Some(path),
             Admin::Auto | Admin::Off => None,
@@ -61,8 +66,13 @@ impl Config {
             Address::Unix(path) => Some(path),
             Address::Tcp { .. } => None,
         });
-        let all = sockets.chain(metrics).chain(key_logs).chain(admin);
-        let mut written: Vec<PathBuf> = all.cloned().collect();
+        let mut written: Vec<PathBuf> = sockets
+            .chain(metrics)
+            .chain(key_logs)
+            .chain(logs)
+            .chain(admin)
+            .cloned()
+            .collect();
         written.sort_unstable();
         written.dedup();
         written
@@ -86,7 +96,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{ClientTls, Metrics, ServerTls};
+    use crate::config::{AccessLog, ClientTls, Metrics, ServerTls};
 
     #[test]
     fn everything_that_is_written_is_named() {
@@ -99,6 +109,11 @@ mod tests {
             key_log: Some("keys".into()),
             ..ClientTls::default()
         });
+        config.log.sink = LogSink::File("/log/adit.log".into());
+        config.access_log = Some(AccessLog {
+            sink: LogSink::File("/log/access.log".into()),
+            ..AccessLog::default()
+        });
         config.admin = Admin::Path("/run/x/admin".into());
         let metrics = "unix:/run/x/m".parse().expect("an address");
         config.metrics = Some(Metrics::new(metrics));
@@ -108,7 +123,7 @@ mod tests {
         };
         assert_eq!(
             shown(config.written()),
-            "/log/keys /run/x/admin /run/x/m /run/x/s keys"
+            "/log/access.log /log/adit.log /log/keys /run/x/admin /run/x/m /run/x/s keys"
         );
         assert_eq!(shown(config.written_folders()), "/log /run/x .");
     }

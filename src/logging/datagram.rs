@@ -76,22 +76,33 @@ fn send_fitting(
     packet: &[u8],
     shorter: impl Fn(&[u8]) -> Option<Vec<u8>>,
 ) -> Result<(), Undelivered> {
-    let mut outcome = socket.send(packet);
+    let mut outcome = send(socket, packet);
     if let Err(error) = &outcome
         && error.raw_os_error() == Some(libc::EMSGSIZE)
         && let Some(packet) = shorter(packet)
     {
-        outcome = socket.send(&packet);
+        outcome = send(socket, &packet);
     }
     match outcome {
         Ok(_) => Ok(()),
         Err(error) => Err(match error.raw_os_error() {
             // After the time limit of a blocking socket, too, it is EAGAIN.
-            Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM | libc::EMSGSIZE | libc::EINTR) => {
+            Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM | libc::EMSGSIZE) => {
                 Undelivered::Jammed(error)
             }
             _ => Undelivered::Away(error),
         }),
+    }
+}
+
+/// A socket with a time limit is interrupted by what else it is not, such as a
+/// process that is frozen and goes on (signal(7)).
+fn send(socket: &UnixDatagram, packet: &[u8]) -> io::Result<usize> {
+    loop {
+        match socket.send(packet) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            sent => return sent,
+        }
     }
 }
 

@@ -597,14 +597,14 @@ mod tests {
             nofile: Limit { soft: 64, hard },
             ..good()
         };
-        let fixed = 16 * (4 + 2) + 128 + 10;
+        let fixed = 16 * (5 + 2) + 128 + 10;
         let all = fixed + 2 * 1000;
         let raise = format!("LimitNOFILE={all}");
         one(
             &facts(fixed - 1),
             &needs(16),
             Severity::Error,
-            &["RLIMIT_NOFILE is 233", "need 234 file descriptors", &raise],
+            &["RLIMIT_NOFILE is 249", "need 250 file descriptors", &raise],
         );
         one(
             &facts(fixed + 20),
