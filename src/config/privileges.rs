@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Address, Admin, Config};
+use super::{Address, Admin, Config, LogSink};
 
 /// As whom `adit run` acts once ports are bound and keys read, and what it
 /// forbids itself. A [`Server`](crate::Server) on its own changes nothing of
@@ -57,7 +57,16 @@ impl Config {
             Admin::Path(path) => Some(path),
             Admin::Auto | Admin::Off => None,
         };
-        let mut written: Vec<PathBuf> = sockets.chain(key_logs).chain(admin).cloned().collect();
+        let access = self.access_log.as_ref().map(|log| &log.sink);
+        let logs = access
+            .into_iter()
+            .chain([&self.log.sink])
+            .filter_map(|sink| match sink {
+                LogSink::File(path) => Some(path),
+                LogSink::Stderr | LogSink::Syslog(_) | LogSink::Journald(_) => None,
+            });
+        let written = sockets.chain(key_logs).chain(admin).chain(logs);
+        let mut written: Vec<PathBuf> = written.cloned().collect();
         written.sort_unstable();
         written.dedup();
         written
@@ -81,7 +90,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{ClientTls, ServerTls};
+    use crate::config::{AccessLog, ClientTls, ServerTls};
 
     #[test]
     fn everything_that_is_written_is_named() {
@@ -95,14 +104,19 @@ mod tests {
             ..ClientTls::default()
         });
         config.admin = Admin::Path("/run/x/admin".into());
+        config.log.sink = LogSink::File("/log/adit".into());
+        config.access_log = Some(AccessLog {
+            sink: LogSink::File("/log/access/a".into()),
+            ..AccessLog::default()
+        });
         let shown = |paths: Vec<PathBuf>| {
             let texts = paths.iter().map(|path| path.display().to_string());
             texts.collect::<Vec<_>>().join(" ")
         };
         assert_eq!(
             shown(config.written()),
-            "/log/keys /run/x/admin /run/x/s keys"
+            "/log/access/a /log/adit /log/keys /run/x/admin /run/x/s keys"
         );
-        assert_eq!(shown(config.written_folders()), "/log /run/x .");
+        assert_eq!(shown(config.written_folders()), "/log/access /log /run/x .");
     }
 }
