@@ -8,6 +8,7 @@
 //! are changed for all at once. Landlock, at the end, is for the threads that
 //! come after: the log's alone is there before, which opens nothing for others.
 
+use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
@@ -24,6 +25,9 @@ use adit::sys::{landlock, rlimit, socket};
 
 use super::exit::Failure;
 use super::source::Source;
+
+/// What an upgrade sets for the process that it starts.
+const UPGRADE: &str = "ADIT_UPGRADE_FROM";
 
 /// What a server gives up, before it does.
 #[derive(Debug)]
@@ -46,53 +50,8 @@ impl Privileges {
     /// Looks whom to become, and refuses what cannot be. The calling thread
     /// must be the only one.
     pub(crate) fn prepare(config: &Config, source: Option<&Source>) -> Result<Self, Failure> {
+        let Whom { user, warn_of_root } = whom(config, source).map_err(Refused::failure)?;
         let asked = &config.privileges;
-        let is_root = account::effective_uid() == 0;
-        let account = asked
-            .user
-            .as_deref()
-            .map(|user| Account::find(user, asked.group.as_deref()))
-            .transpose()
-            .map_err(Failure::usage)?;
-        let (user, warn_of_root) = match account {
-            Some(account) if is_root && account.uid != 0 => (Some(account), false),
-            Some(account) => {
-                check_stays(&account)?;
-                (None, false)
-            }
-            None => {
-                if let Some(group) = &asked.group {
-                    return Err(Failure::usage(format!(
-                        "group \"{group}\" is asked for without a user; write user: \"…\" too"
-                    )));
-                }
-                match source {
-                    // A file is what is started at every boot, and what is
-                    // started so must not be root because a line is missing.
-                    Some(Source::File(file)) if is_root => return Err(refuse_root(file)),
-                    // Who types what is to be served, as root, has said so.
-                    Some(_) => (None, is_root),
-                    // The demonstration serves this machine alone.
-                    None => (None, false),
-                }
-            }
-        };
-        if let Some(folder) = &asked.chroot
-            && user.is_none()
-        {
-            let folder = folder.display();
-            return Err(Failure::usage(if is_root {
-                format!(
-                    "chroot \"{folder}\" holds nobody who stays root; write user: \"adit\", or \
-                     another without rights of its own, or leave chroot out"
-                )
-            } else {
-                format!(
-                    "chroot \"{folder}\" takes root to enter, and adit was not started as root; \
-                     start it so, with user: \"…\", or leave chroot out"
-                )
-            }));
-        }
         privileges::gain_nothing().map_err(|error| refused("no-new-privileges", &error))?;
         privileges::set_dumpable(asked.core_dumps)
             .map_err(|error| refused("what may read its memory", &error))?;
@@ -143,10 +102,9 @@ impl Privileges {
         config: &Config,
         files: &[PathBuf],
     ) -> Result<(), Failure> {
-        let readable: Vec<PathBuf> = entries(files)
-            .into_iter()
-            .filter(|file| File::open(file).is_ok())
-            .collect();
+        let readable = readable(files);
+        // Which /sys tells, and a chroot need not have it.
+        let shards = shards(config);
         hand_over(user, config);
         if let Some(folder) = &config.privileges.chroot {
             privileges::enter_root(folder).map_err(|error| {
@@ -167,7 +125,7 @@ impl Privileges {
         privileges::set_dumpable(config.privileges.core_dumps)
             .map_err(|error| refused("what may read its memory", &error))?;
         // What the kernel lets root do was looked at before.
-        let report = preflight::check(&Needs::of(config, shards(config)));
+        let report = preflight::check(&Needs::of(config, shards));
         if let Some(finding) = report.errors().next() {
             return Err(Failure::runtime(format!(
                 "as user {}: {}\n  fix: {}",
@@ -215,6 +173,100 @@ impl Confinement {
     }
 }
 
+/// As whom a server would act.
+#[derive(Debug)]
+pub(super) struct Whom {
+    /// Whom it would become; `None`: it stays as it is.
+    pub(super) user: Option<Account>,
+    warn_of_root: bool,
+}
+
+/// Why it would not start.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// It would stay root, and nobody has said so.
+    Root(Failure),
+    /// Anything else.
+    Other(Failure),
+}
+
+impl Refused {
+    fn failure(self) -> Failure {
+        match self {
+            Self::Root(failure) | Self::Other(failure) => failure,
+        }
+    }
+}
+
+impl std::convert::From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self::Other(failure)
+    }
+}
+
+/// Finds out as whom a server would act that this process starts.
+pub(super) fn whom(config: &Config, source: Option<&Source>) -> Result<Whom, Refused> {
+    let asked = &config.privileges;
+    let is_root = account::effective_uid() == 0;
+    let account = asked
+        .user
+        .as_deref()
+        .map(|user| Account::find(user, asked.group.as_deref()))
+        .transpose()
+        .map_err(Failure::usage)?;
+    let (user, warn_of_root) = match account {
+        Some(account) if is_root && account.uid != 0 => (Some(account), false),
+        Some(account) => {
+            check_stays(&account)?;
+            (None, false)
+        }
+        None => {
+            if let Some(group) = &asked.group {
+                return Err(Refused::Other(Failure::usage(format!(
+                    "group \"{group}\" is asked for without a user; write user: \"…\" too"
+                ))));
+            }
+            match source {
+                // A file is what is started at every boot, and what is started
+                // so must not be root because a line is missing.
+                Some(Source::File(file)) if is_root => {
+                    return Err(Refused::Root(refuse_root(file)));
+                }
+                // Who types what is to be served, as root, has said so.
+                Some(_) => (None, is_root),
+                // The demonstration serves this machine alone.
+                None => (None, false),
+            }
+        }
+    };
+    match &asked.chroot {
+        // One that another process of the program has started, to take its place,
+        // is in there already.
+        Some(_) if !is_root && env::var_os(UPGRADE).is_some() => Ok(Whom { user, warn_of_root }),
+        Some(folder) if user.is_none() => Err(refuse_chroot(folder, is_root).into()),
+        _ => Ok(Whom { user, warn_of_root }),
+    }
+}
+
+/// What a reload could not read as that user, of these files that this process
+/// can: a sentence for each.
+pub(super) fn unreadable_to(user: &Account, config: &Config, files: &[PathBuf]) -> Vec<String> {
+    let readable = readable(files);
+    let inside = |file: &Path| match &config.privileges.chroot {
+        Some(folder) => folder.join(file.strip_prefix("/").unwrap_or(file)),
+        None => file.to_owned(),
+    };
+    let look = || {
+        let failed = readable.iter().filter_map(|file| {
+            let error = File::open(inside(file)).err()?;
+            Some(unreadable(file, user, config, &error))
+        });
+        failed.collect()
+    };
+    // Whoever cannot become that user cannot start such a server either.
+    privileges::look_as(user, look).unwrap_or_default()
+}
+
 /// Whether that account is the one that this process has anyway.
 fn check_stays(account: &Account) -> Result<(), Failure> {
     let (uid, gid) = (account::effective_uid(), account::effective_gid());
@@ -236,6 +288,21 @@ fn refuse_root(file: &Path) -> Failure {
          purpose",
         file.display()
     ))
+}
+
+fn refuse_chroot(folder: &Path, is_root: bool) -> Failure {
+    let folder = folder.display();
+    Failure::usage(if is_root {
+        format!(
+            "chroot \"{folder}\" holds nobody who stays root; write user: \"adit\", or another \
+             without rights of its own, or leave chroot out"
+        )
+    } else {
+        format!(
+            "chroot \"{folder}\" takes root to enter, and adit was not started as root; start it \
+             so, with user: \"…\", or leave chroot out"
+        )
+    })
 }
 
 fn refused(what: &str, error: &io::Error) -> Failure {
@@ -269,15 +336,16 @@ fn shards(config: &Config) -> usize {
     Layout::of(config).map_or(1, |layout| layout.shards.len())
 }
 
-/// These files, and of folders what is directly in them.
-fn entries(paths: &[PathBuf]) -> Vec<PathBuf> {
-    let mut files = Vec::new();
+/// Which of these files, and of what is directly in those that are folders, can
+/// be read.
+fn readable(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let mut files = paths.to_vec();
     for path in paths {
-        files.push(path.clone());
         if let Ok(found) = fs::read_dir(path) {
             files.extend(found.flatten().map(|entry| entry.path()));
         }
     }
+    files.retain(|file| File::open(file).is_ok());
     files
 }
 
@@ -361,17 +429,12 @@ fn confine(config: &Config) -> Confinement {
         .collect();
     write.sort_unstable();
     write.dedup();
-    let execute = executables();
     // The console is written to when the syslog daemon is away.
     let devices = ["/dev/null", "/dev/console"].map(PathBuf::from);
     let all: Vec<PathBuf> = write.iter().cloned().chain(devices).collect();
-    match landlock::confine(&all, &execute) {
+    match landlock::confine(&all) {
         Ok(()) => {
-            log::debug!(
-                "confined by Landlock: writes below {}, executes below {}",
-                list(&write),
-                list(&execute)
-            );
+            log::debug!("confined by Landlock: writes below {}", list(&write));
             Confinement { write: Some(write) }
         }
         Err(error) => {
@@ -379,36 +442,6 @@ fn confine(config: &Config) -> Confinement {
             Confinement::default()
         }
     }
-}
-
-/// What an upgrade needs: the folders in which this program lies and was found,
-/// so that a new one there can be executed too, and the dynamic linker.
-fn executables() -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = Vec::new();
-    let called = std::env::args_os().next().map(PathBuf::from);
-    let called = called.filter(|called| called.parent().is_some_and(|p| p != Path::new("")));
-    for program in std::env::current_exe().ok().into_iter().chain(called) {
-        let whole = std::path::absolute(&program).unwrap_or(program);
-        folders.extend(whole.parent().map(Path::to_owned));
-    }
-    folders.extend(dynamic_linker());
-    folders.sort_unstable();
-    folders.dedup();
-    folders
-}
-
-/// The file that the kernel starts this program by, if it is linked
-/// dynamically: one of those that are mapped, by its name.
-fn dynamic_linker() -> Option<PathBuf> {
-    let maps = fs::read_to_string("/proc/self/maps").ok()?;
-    maps.lines()
-        .filter_map(|line| line.split_whitespace().nth(5))
-        .map(Path::new)
-        .find(|path| {
-            let name = path.file_name().and_then(|name| name.to_str());
-            name.is_some_and(|name| name.starts_with("ld-") || name.starts_with("ld."))
-        })
-        .map(Path::to_owned)
 }
 
 fn list(paths: &[PathBuf]) -> String {

@@ -22,8 +22,7 @@ pub struct Privileges {
     /// Whether a core of the process may be written, and other processes of its
     /// user may look into it; it holds private keys.
     pub core_dumps: bool,
-    /// Whether it confines what it may write and execute, where the kernel has
-    /// Landlock.
+    /// Whether it confines where it may write, if the kernel has Landlock.
     pub landlock: bool,
 }
 
@@ -53,20 +52,22 @@ impl Config {
         let key_logs = servers
             .filter_map(|tls| tls.key_log.as_ref())
             .chain(clients.filter_map(|tls| tls.key_log.as_ref()));
+        let access = self.access_log.as_ref().map(|access| &access.sink);
+        let logs = [Some(&self.log.sink), access];
+        let logs = logs.into_iter().flatten().filter_map(|sink| match sink {
+            LogSink::File(path) => Some(path),
+            LogSink::Stderr | LogSink::Syslog(_) | LogSink::Journald(_) => None,
+        });
         let admin = match &self.admin {
             Admin::Path(path) => Some(path),
             Admin::Auto | Admin::Off => None,
         };
-        let access = self.access_log.as_ref().map(|log| &log.sink);
-        let logs = access
-            .into_iter()
-            .chain([&self.log.sink])
-            .filter_map(|sink| match sink {
-                LogSink::File(path) => Some(path),
-                LogSink::Stderr | LogSink::Syslog(_) | LogSink::Journald(_) => None,
-            });
-        let written = sockets.chain(key_logs).chain(admin).chain(logs);
-        let mut written: Vec<PathBuf> = written.cloned().collect();
+        let mut written: Vec<PathBuf> = sockets
+            .chain(key_logs)
+            .chain(logs)
+            .chain(admin)
+            .cloned()
+            .collect();
         written.sort_unstable();
         written.dedup();
         written
@@ -103,20 +104,20 @@ mod tests {
             key_log: Some("keys".into()),
             ..ClientTls::default()
         });
-        config.admin = Admin::Path("/run/x/admin".into());
-        config.log.sink = LogSink::File("/log/adit".into());
+        config.log.sink = LogSink::File("/log/adit.log".into());
         config.access_log = Some(AccessLog {
-            sink: LogSink::File("/log/access/a".into()),
+            sink: LogSink::File("/log/access.log".into()),
             ..AccessLog::default()
         });
+        config.admin = Admin::Path("/run/x/admin".into());
         let shown = |paths: Vec<PathBuf>| {
             let texts = paths.iter().map(|path| path.display().to_string());
             texts.collect::<Vec<_>>().join(" ")
         };
         assert_eq!(
             shown(config.written()),
-            "/log/access/a /log/adit /log/keys /run/x/admin /run/x/s keys"
+            "/log/access.log /log/adit.log /log/keys /run/x/admin /run/x/s keys"
         );
-        assert_eq!(shown(config.written_folders()), "/log/access /log /run/x .");
+        assert_eq!(shown(config.written_folders()), "/log /run/x .");
     }
 }

@@ -144,6 +144,46 @@ pub fn become_user(user: &Account, keep: &[Capability]) -> io::Result<()> {
     verify(user, mask)
 }
 
+/// Has a thread of its own, which is that user and has no capability, do
+/// something. All other threads stay as they are; for as long as it takes, none
+/// of them may change its user.
+///
+/// # Errors
+///
+/// What the kernel refuses; a thread that cannot be had.
+pub fn look_as<T: Send>(user: &Account, look: impl FnOnce() -> T + Send) -> io::Result<T> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().spawn_scoped(scope, || {
+            // SAFETY: the groups are read, as many as there are; the others
+            // take numbers alone. They are made without the C library, and so
+            // concern this thread alone.
+            unsafe {
+                check(libc::syscall(
+                    libc::SYS_setgroups,
+                    user.groups.len(),
+                    user.groups.as_ptr(),
+                ))?;
+                check(libc::syscall(
+                    libc::SYS_setresgid,
+                    user.gid,
+                    user.gid,
+                    user.gid,
+                ))?;
+                check(libc::syscall(
+                    libc::SYS_setresuid,
+                    user.uid,
+                    user.uid,
+                    user.uid,
+                ))?;
+            }
+            Ok(look())
+        })?;
+        thread
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the look has panicked")))
+    })
+}
+
 /// Looks at what is left, in every thread where /proc tells it.
 fn verify(user: &Account, mask: u64) -> io::Result<()> {
     let left = |what: String| Err(io::Error::other(what));

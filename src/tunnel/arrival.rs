@@ -14,6 +14,7 @@ use super::closing::Farewell;
 use super::end::{Link, Party};
 use super::facts::Facts;
 use super::held::Kept;
+use super::hello;
 use super::parting::Parting;
 use super::record::Record;
 use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel};
@@ -191,6 +192,17 @@ impl Tunnel<'_> {
                 }
                 Ok(None) => {}
                 Err((error, mut theirs)) => {
+                    // What cannot be spoken here may be spoken there.
+                    if self.terms.tls.is_none()
+                        && matches!(error, rustls::Error::PeerIncompatible(_))
+                        && let Some(spoken) = hello::read(&arrival.early)
+                    {
+                        if let Some(name) = spoken.name {
+                            self.record.hear(name.into());
+                        }
+                        let protocols = spoken.protocols;
+                        return Ok((arrival, Hello { protocols }));
+                    }
                     let is_tls = matches!(&*arrival.early, [22, 3, ..] | [22]);
                     let error = alert::understood(error, &arrival.early);
                     arrival.early.clear();

@@ -21,6 +21,7 @@ mod conversation;
 mod end;
 mod facts;
 pub(crate) mod held;
+mod hello;
 mod id;
 mod opening;
 mod parting;

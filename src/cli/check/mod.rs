@@ -13,6 +13,7 @@ mod certificate;
 mod listener;
 mod placement;
 mod policy;
+mod rights;
 mod service;
 
 use std::fmt::Write as _;
@@ -31,11 +32,12 @@ use super::output;
 use super::plan::{Format, RunPlan};
 use listener::ListenerReport;
 use placement::PlacementReport;
+use rights::RightsReport;
 use service::ServiceReport;
 
 pub(crate) fn run(plan: &RunPlan, format: Format) -> Result<Exit, Failure> {
     let report = match plan.config() {
-        Ok(config) => Report::new(&config, SystemTime::now()),
+        Ok(config) => Report::new(plan, &config, SystemTime::now()),
         // A script that asked for JSON gets JSON, whatever is wrong.
         Err(failure) if format == Format::Json => Report::refused(failure.message),
         Err(failure) => return Err(failure),
@@ -64,11 +66,12 @@ struct Report {
     /// Where shards run; without shards, if they cannot run as the
     /// configuration has it.
     placement: Option<PlacementReport>,
+    rights: RightsReport,
     machine: Vec<Finding>,
 }
 
 impl Report {
-    fn new(config: &Config, now: SystemTime) -> Self {
+    fn new(plan: &RunPlan, config: &Config, now: SystemTime) -> Self {
         let mut loader = Loader::new(now);
         let listeners: Vec<_> = config
             .listeners
@@ -92,6 +95,7 @@ impl Report {
             placement: layout
                 .or_else(|| Layout::of_machine().ok())
                 .map(|layout| PlacementReport::new(&layout)),
+            rights: RightsReport::new(plan, config),
             machine: preflight::check(&Needs::of(config, shards)).findings,
         };
         report.ok = report.exit() == Exit::Clean;
@@ -106,6 +110,7 @@ impl Report {
             listeners: Vec::new(),
             services: Vec::new(),
             placement: None,
+            rights: RightsReport::default(),
             machine: Vec::new(),
         }
     }
@@ -113,7 +118,8 @@ impl Report {
     /// The operator's own errors come first: they are there on any machine.
     fn exit(&self) -> Exit {
         let wrong = self.listeners.iter().any(|l| l.error.is_some())
-            || self.services.iter().any(|s| s.error.is_some());
+            || self.services.iter().any(|s| s.error.is_some())
+            || self.rights.error.is_some();
         if self.error.is_some() || wrong {
             Exit::Usage
         } else if self.machine.iter().any(|f| f.severity == Severity::Error) {
@@ -131,6 +137,7 @@ impl Report {
         for service in self.services.iter().filter(|service| !service.is_plain()) {
             service.write(&mut text);
         }
+        self.rights.write(&mut text);
         if let Some(error) = &self.error {
             let _ = writeln!(text, "configuration");
             line(&mut text, "ERROR", error);
@@ -247,6 +254,7 @@ mod tests {
             listeners: vec![listener],
             services: Vec::new(),
             placement: None,
+            rights: RightsReport::default(),
             machine,
         }
     }

@@ -4,6 +4,7 @@
 //! cannot do, stands in [`UNSETTABLE`] with the reason.
 
 mod logging;
+mod rights;
 mod syntax;
 mod table;
 mod tls;
@@ -18,6 +19,7 @@ use super::draft::{Draft, DraftListener, Setting};
 use super::words::{clamped, connect, fault, listen, path, quoted, seconds, whole};
 use crate::limits;
 use logging::Logging;
+use rights::Rights;
 use syntax::{Item, Value, items};
 use table::{UNSETTABLE, is_off, is_on};
 use tls::Tls;
@@ -35,6 +37,9 @@ const KEYS: &[&str] = &[
     "log-level",
     "quiet",
     "log-filename",
+    "user",
+    "group",
+    "chroot",
 ];
 
 /// Keys that become something in a frontend's block.
@@ -57,6 +62,7 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
     let mut backlog = None;
     let mut backend = None;
     let mut log = Logging::default();
+    let mut rights = Rights::default();
     for item in last_of_each(&items, &["frontend", "pem-file"], &mut draft) {
         match item.key {
             "frontend" => frontends.push(frontend(item, &mut draft)?),
@@ -81,6 +87,7 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
             "syslog" | "syslog-facility" | "log-level" | "quiet" | "log-filename" => {
                 log.read(item, &mut draft)?
             }
+            "user" | "group" | "chroot" => rights.read(item, &mut draft)?,
             _ if global.read(item, &mut draft)? => {}
             _ => other(item, KEYS, "the configuration", &mut draft)?,
         }
@@ -127,6 +134,7 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
         });
     }
     log.finish(&mut draft);
+    rights.finish(&mut draft);
     Ok(draft)
 }
 
