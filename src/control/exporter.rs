@@ -8,6 +8,7 @@
 //! of clients gives the shards more to do.
 
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -41,7 +42,16 @@ pub struct Exporter<S, P> {
 pub struct Prepared {
     metrics: Option<Metrics>,
     /// `None`: what is listened on already.
-    bound: Option<Vec<Bound>>,
+    doors: Option<Vec<Door>>,
+}
+
+/// One socket that listens.
+#[derive(Debug)]
+struct Door {
+    address: Address,
+    fd: OwnedFd,
+    /// Removed when this is dropped.
+    file: Option<SocketFile>,
 }
 
 /// What is being listened on.
@@ -70,16 +80,44 @@ impl Prepared {
         let bind = |metrics: &Metrics| {
             let bound = socket::bind_group(&metrics.address, 1, limits::METRICS_BACKLOG);
             let bound = bound.map_err(|error| Error::System(format!("metrics: {error}")))?;
-            for bound in &bound {
+            let mut doors = Vec::with_capacity(bound.len());
+            for bound in bound {
                 bound
                     .listen()
                     .map_err(|error| Error::System(format!("metrics: {error}")))?;
+                doors.extend(Door::of(bound));
             }
-            Ok(bound)
+            Ok(doors)
         };
         Ok(Self {
             metrics: metrics.cloned(),
-            bound: metrics.map(bind).transpose()?,
+            doors: metrics.map(bind).transpose()?,
+        })
+    }
+
+    /// Takes sockets that listen already, each with what it is bound to, and
+    /// whose files are another's to remove.
+    pub fn inheriting(metrics: &Metrics, sockets: Vec<(Address, OwnedFd)>) -> Self {
+        let door = |(address, fd)| Door {
+            address,
+            fd,
+            file: None,
+        };
+        Self {
+            metrics: Some(metrics.clone()),
+            doors: Some(sockets.into_iter().map(door).collect()),
+        }
+    }
+}
+
+impl Door {
+    /// It was bound for one.
+    fn of(bound: Bound) -> Option<Self> {
+        let fd = bound.fds.into_iter().next()?;
+        Some(Self {
+            address: bound.address,
+            fd,
+            file: bound.file,
         })
     }
 }
@@ -112,7 +150,7 @@ where
         match (metrics, &*at) {
             (Some(metrics), Some(at)) if metrics.address == at.address => Ok(Prepared {
                 metrics: Some(metrics.clone()),
-                bound: None,
+                doors: None,
             }),
             _ => Prepared::new(metrics),
         }
@@ -133,30 +171,32 @@ where
             return Ok(());
         };
         *lock(&self.shared.ready_backends) = ready_backends;
-        let Some(group) = prepared.bound else {
+        let Some(doors) = prepared.doors else {
             return Ok(());
         };
-        let mut running = Vec::with_capacity(group.len());
+        let mut running = Vec::with_capacity(doors.len());
         let mut files = Vec::new();
-        for bound in group {
-            let shown = bound.address.to_string();
-            files.extend(bound.file);
-            for fd in bound.fds {
-                let listener: Listener = match bound.address {
-                    Address::Tcp { .. } => TcpListener::from(fd).into(),
-                    Address::Unix(_) => UnixListener::from(fd).into(),
-                };
-                let shared = self.shared.clone();
-                let served = listener.set_blocking().and_then(|()| {
-                    http::serve(listener, "adit-metrics", move |request| {
-                        shared.answer(request)
-                    })
-                });
-                running.push(served.map_err(|error| {
-                    Error::System(format!("metrics cannot be served at {shown}: {error}"))
-                })?);
-            }
-            match bound.address {
+        for Door {
+            address: shown,
+            fd,
+            file,
+        } in doors
+        {
+            files.extend(file);
+            let listener: Listener = match shown {
+                Address::Tcp { .. } => TcpListener::from(fd).into(),
+                Address::Unix(_) => UnixListener::from(fd).into(),
+            };
+            let shared = self.shared.clone();
+            let served = listener.set_blocking().and_then(|()| {
+                http::serve(listener, "adit-metrics", move |request| {
+                    shared.answer(request)
+                })
+            });
+            running.push(served.map_err(|error| {
+                Error::System(format!("metrics cannot be served at {shown}: {error}"))
+            })?);
+            match shown {
                 Address::Tcp { .. } => notice!("metrics at http://{shown}/metrics"),
                 Address::Unix(_) => notice!("metrics at {shown}, /metrics"),
             }
