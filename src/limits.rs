@@ -182,9 +182,9 @@ pub const ADDRESS_PAUSE: Duration = Duration::from_secs(30);
 pub const DESCRIPTORS_SPARE: u64 = 32;
 
 /// Tunnels that a shard must have more than the least loaded one before it
-/// hands connections over: below that, the hand-off costs more than it evens
-/// out.
-pub const BALANCE_MARGIN: usize = 4;
+/// hands a connection over. One: where tunnels are few, each may be all that a
+/// shard can carry.
+pub const BALANCE_MARGIN: usize = 1;
 
 /// The same as a part of the other's load: one in so many.
 pub const BALANCE_PART: usize = 16;
@@ -216,11 +216,15 @@ pub const MEMORY_LOOK: Duration = Duration::from_millis(100);
 pub const MEMORY_PART_MIN: usize = 256 * 1024;
 
 /// What a tunnel that carries is charged with beside its buffers, in bytes.
+/// Measured, as growth of anonymous resident memory over 2,000 idle tunnels: 6.0
+/// kB with TLS to clients, 2.2 kB in plaintext.
 pub const TUNNEL_MEMORY: usize = 8 * 1024;
 
 /// What a tunnel is charged with besides until it carries, in bytes: the
 /// handshakes, and what is heard and looked up before there is a backend.
-pub const OPENING_MEMORY: usize = 24 * 1024;
+/// Measured likewise, both together: 5.3 kB for a silent client, 6.7 kB for one
+/// that stops behind its ClientHello. The rest is for a long certificate chain.
+pub const OPENING_MEMORY: usize = 8 * 1024;
 
 /// How long a listener that closes waits for the kernel to let go of it before
 /// it lets in the last ones: any time at all is a turn of the executor.
@@ -264,6 +268,13 @@ pub const UNDER_WAY: Duration = Duration::from_millis(500);
 /// How often it is looked whether a client that is not being read has reset its
 /// connection: while its backend takes nothing, and while it waits for one.
 pub const GONE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Tunnels of one shard that are a crowd: when three quarters of it have gone,
+/// the memory that they had is given back to the system. They need 5 MB or more.
+pub const CROWD: usize = 1000;
+
+/// How much later, so that it is done once for all that go together.
+pub const GIVE_BACK_DELAY: Duration = Duration::from_secs(1);
 
 /// How long a closing tunnel may take to hand the kernel's last bytes to a
 /// peer before the connection is reset.

@@ -8,6 +8,7 @@
 //! of clients gives the shards more to do.
 
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -41,7 +42,16 @@ pub struct Exporter<S, P> {
 pub struct Prepared {
     metrics: Option<Metrics>,
     /// `None`: what is listened on already.
-    bound: Option<Vec<Bound>>,
+    doors: Option<Vec<Door>>,
+}
+
+/// One socket that listens.
+#[derive(Debug)]
+struct Door {
+    address: Address,
+    fd: OwnedFd,
+    /// Removed when this is dropped.
+    file: Option<SocketFile>,
 }
 
 /// What is being listened on.
@@ -70,16 +80,44 @@ impl Prepared {
         let bind = |metrics: &Metrics| {
             let bound = socket::bind_group(&metrics.address, 1, limits::METRICS_BACKLOG);
             let bound = bound.map_err(|error| Error::System(format!("metrics: {error}")))?;
-            for bound in &bound {
+            let mut doors = Vec::with_capacity(bound.len());
+            for bound in bound {
                 bound
                     .listen()
                     .map_err(|error| Error::System(format!("metrics: {error}")))?;
+                doors.extend(Door::of(bound));
             }
-            Ok(bound)
+            Ok(doors)
         };
         Ok(Self {
             metrics: metrics.cloned(),
-            bound: metrics.map(bind).transpose()?,
+            doors: metrics.map(bind).transpose()?,
+        })
+    }
+
+    /// Takes sockets that listen already, each with what it is bound to, and
+    /// whose files are another's to remove.
+    pub fn inheriting(metrics: &Metrics, sockets: Vec<(Address, OwnedFd)>) -> Self {
+        let door = |(address, fd)| Door {
+            address,
+            fd,
+            file: None,
+        };
+        Self {
+            metrics: Some(metrics.clone()),
+            doors: Some(sockets.into_iter().map(door).collect()),
+        }
+    }
+}
+
+impl Door {
+    /// It was bound for one.
+    fn of(bound: Bound) -> Option<Self> {
+        let fd = bound.fds.into_iter().next()?;
+        Some(Self {
+            address: bound.address,
+            fd,
+            file: bound.file,
         })
     }
 }
@@ -112,7 +150,7 @@ where
         match (metrics, &*at) {
             (Some(metrics), Some(at)) if metrics.address == at.address => Ok(Prepared {
                 metrics: Some(metrics.clone()),
-                bound: None,
+                doors: None,
             }),
             _ => Prepared::new(metrics),
         }
@@ -133,30 +171,32 @@ where
             return Ok(());
         };
         *lock(&self.shared.ready_backends) = ready_backends;
-        let Some(group) = prepared.bound else {
+        let Some(doors) = prepared.doors else {
             return Ok(());
         };
-        let mut running = Vec::with_capacity(group.len());
+        let mut running = Vec::with_capacity(doors.len());
         let mut files = Vec::new();
-        for bound in group {
-            let shown = bound.address.to_string();
-            files.extend(bound.file);
-            for fd in bound.fds {
-                let listener: Listener = match bound.address {
-                    Address::Tcp { .. } => TcpListener::from(fd).into(),
-                    Address::Unix(_) => UnixListener::from(fd).into(),
-                };
-                let shared = self.shared.clone();
-                let served = listener.set_blocking().and_then(|()| {
-                    http::serve(listener, "adit-metrics", move |request| {
-                        shared.answer(request)
-                    })
-                });
-                running.push(served.map_err(|error| {
-                    Error::System(format!("metrics cannot be served at {shown}: {error}"))
-                })?);
-            }
-            match bound.address {
+        for Door {
+            address: shown,
+            fd,
+            file,
+        } in doors
+        {
+            files.extend(file);
+            let listener: Listener = match shown {
+                Address::Tcp { .. } => TcpListener::from(fd).into(),
+                Address::Unix(_) => UnixListener::from(fd).into(),
+            };
+            let shared = self.shared.clone();
+            let served = listener.set_blocking().and_then(|()| {
+                http::serve(listener, "adit-metrics", move |request| {
+                    shared.answer(request)
+                })
+            });
+            running.push(served.map_err(|error| {
+                Error::System(format!("metrics cannot be served at {shown}: {error}"))
+            })?);
+            match shown {
                 Address::Tcp { .. } => notice!("metrics at http://{shown}/metrics"),
                 Address::Unix(_) => notice!("metrics at {shown}, /metrics"),
             }
@@ -266,7 +306,7 @@ fn silent(stats: &Stats) -> Option<String> {
 
 fn has_backend(service: &ServiceStats) -> bool {
     let mut backends = service.backends.iter();
-    backends.any(|backend| backend.state != BackendState::Down)
+    backends.any(|backend| !matches!(backend.state, BackendState::Down | BackendState::Disabled))
 }
 
 /// What a probe is told.
@@ -292,4 +332,182 @@ fn format_for(accept: &str) -> TextFormat {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing that runs under the locks leaves anything half changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::http::message::Parsed;
+    use crate::metrics::{BackendStats, RingStats, TimeCounts, Totals};
+
+    fn service(name: &str, states: &[BackendState]) -> ServiceStats {
+        let backend = |state: &BackendState| BackendStats {
+            address: "127.0.0.1:1".into(),
+            state: *state,
+            backup: false,
+            ejected_on_shards: 0,
+            tunnels_open: 0,
+            tunnels_total: 0,
+            connect_failures: 0,
+            max_connections: None,
+            last_check: None,
+        };
+        ServiceStats {
+            name: name.into(),
+            waiting: 0,
+            held: 0,
+            queued_total: 0,
+            queue_refused: 0,
+            retries: 0,
+            queue_length: 0,
+            connect_times: TimeCounts::default(),
+            backends: states.iter().map(backend).collect(),
+        }
+    }
+
+    fn stats(services: Vec<ServiceStats>, silent_shards: Vec<usize>) -> Stats {
+        Stats {
+            version: "1".into(),
+            pid: 1,
+            started_unix_seconds: 0,
+            uptime_seconds: 0.0,
+            state: State::Serving,
+            reloads: 0,
+            reloads_failed: 0,
+            configured_unix_seconds: 0,
+            reload_refused: false,
+            log_lines_dropped: 0,
+            access_lines_lost: 0,
+            descriptors_open: None,
+            descriptors_max: None,
+            rings: RingStats::default(),
+            listeners: Vec::new(),
+            services,
+            total: Totals::default(),
+            shards: Vec::new(),
+            silent_shards,
+        }
+    }
+
+    fn shared<S, P>(stats: S, is_stopping: P) -> Shared<S, P>
+    where
+        S: Fn() -> Result<Stats, Error>,
+        P: Fn() -> bool,
+    {
+        Shared {
+            sources: Sources { stats, is_stopping },
+            ready_backends: Mutex::default(),
+            gathered: Mutex::default(),
+        }
+    }
+
+    fn ask<S, P>(shared: &Shared<S, P>, path: &str) -> (u16, String)
+    where
+        S: Fn() -> Result<Stats, Error>,
+        P: Fn() -> bool,
+    {
+        let bytes = format!("GET {path} HTTP/1.0\r\n\r\n");
+        let Ok(Parsed::Whole(request, _)) = Request::parse(bytes.as_bytes()) else {
+            panic!("no request");
+        };
+        let answer = shared.answer(&request);
+        let status = answer.status();
+        match answer.into_body() {
+            http::Body::Bytes(bytes) => (status, String::from_utf8_lossy(&bytes).into_owned()),
+            http::Body::Stream { .. } => panic!("a stream"),
+        }
+    }
+
+    #[test]
+    fn a_silent_shard_is_neither_ready_nor_healthy_and_is_named() {
+        let shared = shared(|| Ok(stats(Vec::new(), vec![3])), || false);
+        for path in ["/readyz", "/healthz"] {
+            let (status, text) = ask(&shared, path);
+            assert_eq!(status, 503, "{text}");
+            assert!(text.contains("[3] do not answer"), "{text}");
+        }
+        // It can be scraped all the same, and that says so.
+        let (status, text) = ask(&shared, "/metrics");
+        assert_eq!(status, 200);
+        for line in ["adit_shard_up{shard=\"3\"} 0\n", "adit_ready 0\n"] {
+            assert!(text.contains(line), "{line} not in {text}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_gone_is_an_error_of_its_own() {
+        let shared = shared(|| Err(Error::Stopped), || false);
+        for path in ["/metrics", "/readyz", "/healthz"] {
+            let (status, text) = ask(&shared, path);
+            assert_eq!(status, 503, "{path}");
+            assert!(text.contains("not running"), "{text}");
+        }
+    }
+
+    /// Before anybody is asked, who may be slow to answer.
+    #[test]
+    fn who_stops_is_not_ready_at_once() {
+        let stopping = AtomicBool::new(false);
+        let shared = shared(
+            || Ok(stats(Vec::new(), Vec::new())),
+            || stopping.load(Ordering::Relaxed),
+        );
+        *lock(&shared.ready_backends) = ReadyBackends::Ignore;
+        assert_eq!(ask(&shared, "/readyz"), (200, "ready\n".into()));
+        stopping.store(true, Ordering::Relaxed);
+        assert_eq!(ask(&shared, "/readyz").0, 503);
+        assert_eq!(ask(&shared, "/healthz").0, 200);
+        assert!(ask(&shared, "/metrics").1.contains("adit_ready 0\n"));
+    }
+
+    #[test]
+    fn backends_count_as_the_policy_has_it() {
+        use BackendState::{Down, Ejected, Up};
+        for (states, policy, ready) in [
+            ([&[Up][..], &[Up]], ReadyBackends::Every, true),
+            ([&[Up], &[Down]], ReadyBackends::Every, false),
+            ([&[Up], &[Down]], ReadyBackends::Any, true),
+            ([&[Down, Ejected], &[Down]], ReadyBackends::Any, true),
+            ([&[Down, Down], &[Down]], ReadyBackends::Any, false),
+            ([&[Down, Down], &[Down]], ReadyBackends::Ignore, true),
+        ] {
+            let services = || vec![service("a", states[0]), service("b", states[1])];
+            let shared = shared(|| Ok(stats(services(), Vec::new())), || false);
+            *lock(&shared.ready_backends) = policy;
+            let (status, text) = ask(&shared, "/readyz");
+            assert_eq!(status == 200, ready, "{states:?} {policy:?}: {text}");
+            assert_eq!(ask(&shared, "/healthz").0, 200);
+        }
+    }
+
+    #[test]
+    fn whoever_asks_at_the_same_time_shares_the_answer() {
+        let gathered = AtomicUsize::new(0);
+        let shared = shared(
+            || {
+                gathered.fetch_add(1, Ordering::Relaxed);
+                thread::sleep(Duration::from_millis(20));
+                Ok(stats(Vec::new(), Vec::new()))
+            },
+            || false,
+        );
+        let began = Instant::now();
+        thread::scope(|scope| {
+            for _ in 0..50 {
+                scope.spawn(|| assert_eq!(ask(&shared, "/metrics").0, 200));
+            }
+        });
+        let spans = began.elapsed().as_millis() / limits::METRICS_SHARED_FOR.as_millis();
+        let most = usize::try_from(spans).expect("few") + 1;
+        let first = gathered.load(Ordering::Relaxed);
+        assert!(first <= most, "{first}, not {most}");
+        // What is old is no answer.
+        thread::sleep(limits::METRICS_SHARED_FOR);
+        ask(&shared, "/metrics");
+        assert_eq!(gathered.load(Ordering::Relaxed), first + 1);
+    }
 }

@@ -8,6 +8,7 @@
 //! - [`cpu_time`]: what processes and threads have used of them;
 //! - [`landlock`]: where this process may write;
 //! - `local_time`: the offset that syslog stamps need;
+//! - `memory`: what the allocator keeps;
 //! - [`peer`]: who is at the other end of a Unix socket;
 //! - [`preflight`]: what this machine refuses, and how that is mended;
 //! - [`privileges`]: giving up what a process may do beyond others;
@@ -31,6 +32,7 @@ pub mod cpu;
 pub mod cpu_time;
 pub mod landlock;
 pub(crate) mod local_time;
+pub(crate) mod memory;
 pub mod peer;
 pub mod preflight;
 pub mod privileges;
