@@ -2,8 +2,9 @@
 //!
 //! The server has the main thread. `adit-signals` turns signals into orders;
 //! `adit-reload` reads the configuration again when it is told to, so that a
-//! slow reload never keeps a SIGTERM waiting; `adit-watch` does so when a file
-//! has changed.
+//! slow reload never keeps a SIGTERM waiting, and `adit-upgrade` starts a new
+//! process; `adit-watch` reloads when a file has changed; `adit-service` tells a
+//! service manager how things are.
 
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,20 +15,36 @@ use adit::config::{Admin, LogSink};
 use adit::control::admin::{self, Orders};
 use adit::logging::{self, Guard};
 use adit::sys::cpu;
-use adit::{Config, Handle, Outcome, Server, notice};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use adit::{Config, Handle, Inheritance, Outcome, Server, notice};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
 use super::exit::{Exit, Failure};
 use super::plan::RunPlan;
+use super::service::Service;
+use super::upgrade::{self, Endpoint, Succession, Upgrader};
 use super::watch::{Watched, Watcher};
 
 pub(crate) fn run(plan: RunPlan) -> Result<Exit, Failure> {
+    let (succession, inheritance) = Succession::find()?;
+    let predecessor = succession.predecessor.clone();
+    let done = configure(plan, succession, inheritance);
+    if let Err(failure) = &done {
+        Succession::fail(predecessor.as_deref(), &failure.message);
+    }
+    done
+}
+
+fn configure(
+    plan: RunPlan,
+    succession: Succession,
+    inheritance: Inheritance,
+) -> Result<Exit, Failure> {
     let mut watched = Watched::default();
     let config = watched.config(&plan)?;
     let log = Arc::new(logging::install(&config.log)?);
     let syslog = config.log.sink != LogSink::Stderr;
-    let done = start(plan, config, watched, &log);
+    let done = start(plan, config, watched, &log, succession, inheritance);
     if let Err(failure) = &done
         && syslog
     {
@@ -42,12 +59,16 @@ fn start(
     config: Config,
     watched: Watched,
     log: &Arc<Guard>,
+    mut succession: Succession,
+    inheritance: Inheritance,
 ) -> Result<Exit, Failure> {
+    upgrade::announce(succession.predecessor.as_deref(), &inheritance);
+    succession.service = Service::from_environment();
     // Before anything is bound: from here on a signal is an order.
     let signals = Steering::signals()?;
     let admin = config.admin.clone();
     let shards = shard_count(&config);
-    let server = Server::new(config)?;
+    let server = Server::inheriting(config, inheritance)?;
     announce(&server, shards);
     let first = watched.every();
     let reloader = Arc::new(Reloader {
@@ -55,6 +76,7 @@ fn start(
         handle: server.handle(),
         log: Arc::clone(log),
         admin: admin.clone(),
+        service: succession.service.clone(),
         watched: Mutex::new(watched),
     });
     let _watcher = Watcher::start(
@@ -64,7 +86,9 @@ fn start(
         },
         first,
     )?;
-    serve(server, &admin, signals, move || reloader.reload())
+    serve(server, &admin, signals, succession, move || {
+        reloader.reload()
+    })
 }
 
 /// Serves until told to stop. What the demonstration shares with `adit run`.
@@ -72,6 +96,7 @@ pub(crate) fn serve<R>(
     server: Server,
     admin: &Admin,
     signals: Signals,
+    succession: Succession,
     reload: R,
 ) -> Result<Exit, Failure>
 where
@@ -79,6 +104,10 @@ where
 {
     let handle = server.handle();
     let reload = Arc::new(reload);
+    let service = succession.service.clone();
+    let endpoint = Endpoint::default();
+    let upgrader = Upgrader::new(handle.clone(), &succession, admin, endpoint.clone());
+    let upgrader = Arc::new(upgrader);
     let orders = Orders {
         stats: {
             let handle = handle.clone();
@@ -88,10 +117,50 @@ where
             let reload = Arc::clone(&reload);
             move || reload()
         },
+        upgrade: {
+            let upgrader = Arc::clone(&upgrader);
+            move || upgrader.upgrade()
+        },
     };
-    let _admin = admin::start(admin, orders)?;
-    let _steering = Steering::start(signals, handle, reload)?;
-    match server.serve_forever()? {
+    let predecessor = succession.predecessor.as_deref();
+    let place = |running| *endpoint.lock().unwrap_or_else(PoisonError::into_inner) = running;
+    let waiting = match predecessor {
+        None => {
+            place(admin::start(admin, orders)?);
+            None
+        }
+        // Its own admin endpoint is there until it has handed over.
+        Some(_) => Some(orders),
+    };
+    let steers = Steers {
+        handle: handle.clone(),
+        service: service.clone(),
+        reload,
+        upgrade: move || upgrader.upgrade(),
+    };
+    let _steering = Steering::start(signals, steers)?;
+    let running = server.start()?;
+    if let (Some(predecessor), Some(orders)) = (predecessor, waiting) {
+        predecessor.relieve(&handle)?;
+        match admin::start_after(predecessor.admin(), admin, orders) {
+            Ok(running) => place(running),
+            // It serves; there is no way back.
+            Err(error) => log::error!("no admin endpoint: {error}"),
+        }
+    }
+    service.ready();
+    let _attendance = service.attend(handle)?;
+    let outcome = running.wait();
+    service.stopping();
+    let admin = endpoint
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    if let Some(admin) = &admin {
+        // Somebody may be waiting to hear how it ended.
+        admin.finish();
+    }
+    match outcome? {
         Outcome::Drained => {
             notice!("stopped; every tunnel had ended");
             Ok(Exit::Clean)
@@ -131,6 +200,7 @@ struct Reloader {
     log: Arc<Guard>,
     /// Where the admin endpoint is, which a reload does not move.
     admin: Admin,
+    service: Service,
     watched: Mutex<Watched>,
 }
 
@@ -159,6 +229,13 @@ impl Reloader {
     }
 
     fn reload_watched(&self, watched: &mut Watched) -> Result<(), String> {
+        self.service.reloading();
+        let outcome = self.take_up(watched);
+        self.service.reloaded(&outcome);
+        outcome
+    }
+
+    fn take_up(&self, watched: &mut Watched) -> Result<(), String> {
         let outcome = watched
             .config(&self.plan)
             .inspect_err(|_| self.handle.reload_refused())
@@ -197,41 +274,92 @@ pub(crate) struct Steering {
 impl Steering {
     /// Takes the signals over; they wait until [`start`](Self::start).
     pub(crate) fn signals() -> Result<Signals, Failure> {
-        Signals::new([SIGTERM, SIGINT, SIGHUP])
+        Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2])
             .map_err(|error| Failure::runtime(format!("signals cannot be handled: {error}")))
     }
 
-    fn start<R>(mut signals: Signals, handle: Handle, reload: Arc<R>) -> Result<Self, Failure>
+    fn start<R, U>(mut signals: Signals, steers: Steers<R, U>) -> Result<Self, Failure>
     where
         R: Fn() -> Result<(), String> + Send + Sync + 'static,
+        U: Fn() -> Result<String, String> + Send + 'static,
     {
         let closer = signals.handle();
-        // One waiting order is enough: it reads what is there when its turn
-        // comes.
-        let (orders, waiting) = sync_channel::<()>(1);
-        let no_thread = |error| Failure::runtime(format!("no thread for signals: {error}"));
-        let reloading = thread::Builder::new()
-            .name("adit-reload".into())
-            .spawn(move || {
-                while waiting.recv().is_ok() {
-                    // Success and failure were both logged.
-                    let _ = reload();
-                }
-            })
-            .map_err(no_thread)?;
+        let Steers {
+            handle,
+            service,
+            reload,
+            upgrade,
+        } = steers;
+        // Success and failure are both logged where they come about.
+        let reloading = Works::start("adit-reload", move || {
+            let _ = reload();
+        })?;
+        let upgrading = Works::start("adit-upgrade", move || {
+            let _ = upgrade();
+        })?;
         let thread = thread::Builder::new()
             .name("adit-signals".into())
-            .spawn(move || {
-                obey(&mut signals, &handle, &orders);
-                drop(orders);
-                let _ = reloading.join();
-            })
+            .spawn(move || obey(&mut signals, &handle, &service, &reloading, &upgrading))
             .map_err(no_thread)?;
         Ok(Self {
             signals: closer,
             thread: Some(thread),
         })
     }
+}
+
+/// What signals steer.
+struct Steers<R, U> {
+    handle: Handle,
+    service: Service,
+    reload: Arc<R>,
+    upgrade: U,
+}
+
+/// Work that takes its time, on a thread of its own. Dropping it ends the
+/// thread, once the work that is under way is done.
+struct Works {
+    orders: Option<SyncSender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Works {
+    fn start(name: &str, work: impl Fn() + Send + 'static) -> Result<Self, Failure> {
+        // One waiting order is enough: it reads what is there when its turn
+        // comes.
+        let (orders, waiting) = sync_channel::<()>(1);
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                while waiting.recv().is_ok() {
+                    work();
+                }
+            })
+            .map_err(no_thread)?;
+        Ok(Self {
+            orders: Some(orders),
+            thread: Some(thread),
+        })
+    }
+
+    /// Whether the order will be carried out, or one that waits already.
+    fn order(&self) -> bool {
+        let sent = self.orders.as_ref().map(|orders| orders.try_send(()));
+        matches!(sent, Some(Ok(()) | Err(TrySendError::Full(()))))
+    }
+}
+
+impl Drop for Works {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn no_thread(error: std::io::Error) -> Failure {
+    Failure::runtime(format!("no thread for signals: {error}"))
 }
 
 impl Drop for Steering {
@@ -243,16 +371,26 @@ impl Drop for Steering {
     }
 }
 
-fn obey(signals: &mut Signals, handle: &Handle, reloads: &SyncSender<()>) {
+fn obey(
+    signals: &mut Signals,
+    handle: &Handle,
+    service: &Service,
+    reloads: &Works,
+    upgrades: &Works,
+) {
     let mut stopping = false;
     for signal in signals.forever() {
         match signal {
-            SIGHUP => match reloads.try_send(()) {
-                Ok(()) | Err(TrySendError::Full(())) => {}
-                Err(TrySendError::Disconnected(())) => {
-                    log::error!("SIGHUP: cannot reload any more")
+            SIGHUP => {
+                if !reloads.order() {
+                    log::error!("SIGHUP: cannot reload any more");
                 }
-            },
+            }
+            SIGUSR2 => {
+                if !upgrades.order() {
+                    log::error!("SIGUSR2: cannot upgrade any more");
+                }
+            }
             _ if !stopping => {
                 stopping = true;
                 notice!(
@@ -263,6 +401,7 @@ fn obey(signals: &mut Signals, handle: &Handle, reloads: &SyncSender<()>) {
                         "SIGTERM"
                     }
                 );
+                service.stopping();
                 handle.shutdown();
             }
             _ => {

@@ -17,12 +17,15 @@ use crate::metrics::Stats;
 
 /// What the endpoint answers with. Both are called on the endpoint's own
 /// threads and may take their time.
-pub struct Orders<S, R> {
+pub struct Orders<S, R, U> {
     /// The figures of this moment: `GET /stats`.
     pub stats: S,
     /// Take the configuration up anew: `POST /reload`. The error is for the
     /// operator, in full.
     pub reload: R,
+    /// Leave the work to a new process: `POST /upgrade`. It says which, or why
+    /// not.
+    pub upgrade: U,
 }
 
 /// A running process that was found by its socket.
@@ -32,6 +35,8 @@ pub struct Instance {
     pub pid: u32,
     /// Its socket.
     pub socket: PathBuf,
+    /// It has left its work to another process, and drains.
+    pub left: bool,
 }
 
 /// Starts the endpoint where the configuration says. `Ok(None)` if it is off,
@@ -40,14 +45,35 @@ pub struct Instance {
 ///
 /// # Errors
 /// [`Error::System`] if the socket of [`Admin::Path`] cannot be had.
-pub fn start<S, R>(admin: &Admin, orders: Orders<S, R>) -> Result<Option<Running>, Error>
+pub fn start<S, R, U>(admin: &Admin, orders: Orders<S, R, U>) -> Result<Option<Running>, Error>
 where
     S: Fn() -> Result<Stats, Error> + Send + Sync + 'static,
     R: Fn() -> Result<(), String> + Send + Sync + 'static,
+    U: Fn() -> Result<String, String> + Send + Sync + 'static,
+{
+    start_after(None, admin, orders)
+}
+
+/// As [`start`], by a process that takes over from another, whose endpoint is
+/// there: it is taken from that one in one step.
+///
+/// # Errors
+/// Those of [`start`].
+pub fn start_after<S, R, U>(
+    former: Option<&Path>,
+    admin: &Admin,
+    orders: Orders<S, R, U>,
+) -> Result<Option<Running>, Error>
+where
+    S: Fn() -> Result<Stats, Error> + Send + Sync + 'static,
+    R: Fn() -> Result<(), String> + Send + Sync + 'static,
+    U: Fn() -> Result<String, String> + Send + Sync + 'static,
 {
     let bound = match admin {
         Admin::Off => return Ok(None),
-        Admin::Path(path) => bind_at(path).map(|listener| (listener, path.clone())),
+        Admin::Path(path) => {
+            bind_at(path, former == Some(path)).map(|listener| (listener, path.clone()))
+        }
         Admin::Auto => match bind_auto() {
             Ok(bound) => Ok(bound),
             Err(why) => {
@@ -66,6 +92,18 @@ where
     .unlink_at_end(&path);
     log::debug!("admin endpoint at {}", path.display());
     Ok(Some(running))
+}
+
+/// Another process has taken over: whoever looks for one that serves is not to
+/// find this one. By its process id it is found all the same.
+pub fn step_aside(running: &Running) {
+    let Some(path) = running.path() else {
+        return;
+    };
+    let aside = path.with_file_name(format!("{LEFT}{}{SUFFIX}", std::process::id()));
+    if let Err(error) = running.move_to(aside) {
+        log::warn!("the admin endpoint stays at {}: {error}", path.display());
+    }
 }
 
 /// The private folders in which sockets may lie, best first:
@@ -100,10 +138,11 @@ pub fn instances(folders: &[PathBuf]) -> Vec<Instance> {
     found
 }
 
-fn answer<S, R>(request: &Request, orders: &Orders<S, R>) -> Response
+fn answer<S, R, U>(request: &Request, orders: &Orders<S, R, U>) -> Response
 where
     S: Fn() -> Result<Stats, Error>,
     R: Fn() -> Result<(), String>,
+    U: Fn() -> Result<String, String>,
 {
     match (request.path.as_str(), request.is_read()) {
         ("/stats", true) => match (orders.stats)() {
@@ -114,8 +153,12 @@ where
             Ok(()) => Response::text(200, "the new configuration is in use\n"),
             Err(why) => Response::text(409, format!("{why}\n")),
         },
+        ("/upgrade", false) => match (orders.upgrade)() {
+            Ok(text) => Response::text(200, format!("{text}\n")),
+            Err(why) => Response::text(409, format!("{why}\n")),
+        },
         ("/stats", false) => Response::method_not_allowed("GET, HEAD"),
-        ("/reload", true) => Response::method_not_allowed("POST"),
+        ("/reload" | "/upgrade", true) => Response::method_not_allowed("POST"),
         _ => Response::not_found(),
     }
 }
@@ -160,7 +203,7 @@ fn bind_in(folder: &Path) -> Result<(UnixListener, PathBuf), String> {
 /// Binds at a path of the operator's choice. Nobody else can open the socket
 /// even for a moment: it is bound in a private folder beside the path, and
 /// moved there once its mode is right.
-fn bind_at(path: &Path) -> Result<UnixListener, String> {
+fn bind_at(path: &Path, from_former: bool) -> Result<UnixListener, String> {
     let shown = path.display();
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -170,12 +213,13 @@ fn bind_at(path: &Path) -> Result<UnixListener, String> {
                 "admin socket {shown}: something that is no socket is there; remove it, or give another path"
             ));
         }
-        Ok(_) if UnixStream::connect(path).is_ok() => {
+        Ok(_) if !from_former && UnixStream::connect(path).is_ok() => {
             return Err(format!(
                 "admin socket {shown}: another process listens there; give another path"
             ));
         }
-        // Left behind by a process that is gone; the move replaces it.
+        // Left behind by a process that is gone, or by the one that we take over
+        // from; the move replaces it.
         Ok(_) => {}
     }
     let mut beside = path.as_os_str().to_owned();
@@ -226,12 +270,13 @@ fn sweep(folder: &Path) -> Vec<Instance> {
     };
     let mut alive = Vec::new();
     for entry in entries.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(socket_pid) else {
+        let name = entry.file_name();
+        let Some((pid, left)) = name.to_str().and_then(socket_pid) else {
             continue;
         };
         let socket = entry.path();
         match UnixStream::connect(&socket) {
-            Ok(_) => alive.push(Instance { pid, socket }),
+            Ok(_) => alive.push(Instance { pid, socket, left }),
             // A live process may be between its bind and its listen.
             Err(error)
                 if error.kind() == io::ErrorKind::ConnectionRefused
@@ -245,15 +290,24 @@ fn sweep(folder: &Path) -> Vec<Instance> {
     alive
 }
 
+/// What the names of sockets begin with; those of processes that have left
+/// their work to another; and what all end with.
+const SERVES: &str = "admin-";
+const LEFT: &str = "left-";
+const SUFFIX: &str = ".sock";
+
 fn socket_name(pid: u32) -> String {
-    format!("admin-{pid}.sock")
+    format!("{SERVES}{pid}{SUFFIX}")
 }
 
-fn socket_pid(name: &str) -> Option<u32> {
-    name.strip_prefix("admin-")?
-        .strip_suffix(".sock")?
-        .parse()
-        .ok()
+/// The process, and whether it has left its work to another.
+fn socket_pid(name: &str) -> Option<(u32, bool)> {
+    let name = name.strip_suffix(SUFFIX)?;
+    let (pid, left) = match name.strip_prefix(SERVES) {
+        Some(pid) => (pid, false),
+        None => (name.strip_prefix(LEFT)?, true),
+    };
+    Some((pid.parse().ok()?, left))
 }
 
 /// From proc(5), since geteuid(2) takes unsafe code. The owner of
@@ -289,11 +343,13 @@ mod tests {
 
     type NoStats = fn() -> Result<Stats, Error>;
     type NoReload = fn() -> Result<(), String>;
+    type NoUpgrade = fn() -> Result<String, String>;
 
-    fn orders() -> Orders<NoStats, NoReload> {
+    fn orders() -> Orders<NoStats, NoReload, NoUpgrade> {
         Orders {
             stats: || Err(Error::Stopped),
             reload: || Err("adit.ron:3:5: unknown key".into()),
+            upgrade: || Err("the new process ended".into()),
         }
     }
 
@@ -313,6 +369,8 @@ mod tests {
             (Method::Post, "/stats", 405, "GET"),
             (Method::Post, "/reload", 409, "adit.ron:3:5"),
             (Method::Get, "/reload", 405, "POST"),
+            (Method::Post, "/upgrade", 409, "the new process ended"),
+            (Method::Get, "/upgrade", 405, "POST"),
             (Method::Get, "/", 404, ""),
         ] {
             let answer = client::send(&address, method, target, TIMEOUT).expect("an answer");
@@ -328,16 +386,20 @@ mod tests {
     fn a_path_in_use_is_refused_and_a_stale_one_replaced() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("admin.sock");
-        let first = bind_at(&path).expect("bound");
-        let error = bind_at(&path).unwrap_err();
+        let first = bind_at(&path, false).expect("bound");
+        let error = bind_at(&path, false).unwrap_err();
         assert!(error.contains("another process"), "{error}");
         drop(first);
-        let _second = bind_at(&path).expect("bound again");
+        let second = bind_at(&path, false).expect("bound again");
         assert!(UnixStream::connect(&path).is_ok());
+        let third = bind_at(&path, true).expect("taken from the one before");
+        drop(second);
+        assert!(UnixStream::connect(&path).is_ok());
+        drop(third);
 
         let file = folder.path().join("file");
         fs::write(&file, "precious").expect("written");
-        let error = bind_at(&file).unwrap_err();
+        let error = bind_at(&file, false).unwrap_err();
         assert!(error.contains("no socket"), "{error}");
         assert_eq!(fs::read(&file).expect("there"), b"precious");
     }
@@ -363,6 +425,7 @@ mod tests {
         let expected = Instance {
             pid: std::process::id(),
             socket: path,
+            left: false,
         };
         assert_eq!(instances(std::slice::from_ref(&folder)), [expected]);
         assert!(!stale.exists() && folder.join("other").exists());

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_lite::FutureExt;
 
+use crate::config::Address;
 use crate::limits;
 use crate::mesh::{Command, Mesh, Message, Order, Report};
 use crate::metrics::{ListenerStats, State};
@@ -45,6 +46,8 @@ pub(crate) struct Setup {
     pub(crate) listeners: Vec<ListenerStats>,
     pub(crate) plan: Arc<Plan>,
     pub(crate) keys: TicketKeys,
+    /// When they are to change for the first time, from now.
+    pub(crate) rekey_in: Duration,
     /// For how long they are needed once they seal no more.
     pub(crate) ticket_lifetime: Duration,
     /// Where the end is told.
@@ -101,6 +104,7 @@ async fn run(setup: Setup) {
         listeners,
         plan,
         keys,
+        rekey_in,
         ticket_lifetime,
         ended,
     } = setup;
@@ -116,7 +120,7 @@ async fn run(setup: Setup) {
         drain_timeout: plan.config.timeouts.drain,
         keys,
         ticket_lifetime,
-        rekey_at: now + limits::TICKET_KEY_ROTATION,
+        rekey_at: now + rekey_in,
         gatherings: Gatherings::default(),
         health: Health::new(),
         reload: None,
@@ -167,7 +171,12 @@ impl Control {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Shutdown => self.begin_drain(),
+            Command::Shutdown => self.begin_drain(&[], None),
+            Command::TicketKeys { reply } => {
+                let rest = self.rekey_at.saturating_duration_since(Instant::now());
+                let _ = reply.try_send((self.keys.clone(), rest));
+            }
+            Command::HandOver { left, to } => self.begin_drain(&left, Some(to)),
             Command::Stats { reply } => self.gatherings.begin(&self.mesh, reply),
             Command::ReloadRefused => self.reloads_failed += 1,
             Command::Reload {
@@ -241,23 +250,29 @@ impl Control {
             .fold(self.rekey_at, Instant::min)
     }
 
-    fn begin_drain(&mut self) {
+    /// Drains; what is left to another process goes on there.
+    fn begin_drain(&mut self, left: &[Address], to: Option<u32>) {
         if self.drain.is_some() {
             return;
         }
         // It would open new doors while the old ones are shut.
         self.abort_reload("the server is stopping".into());
-        notice!(
-            "stopping: no more connections, open tunnels get {}",
-            humantime::format_duration(self.drain_timeout)
-        );
+        let drain_timeout = humantime::format_duration(self.drain_timeout);
+        match to {
+            None => notice!("stopping: no more connections, open tunnels get {drain_timeout}"),
+            Some(pid) => notice!(
+                "process {pid} has taken over: no more connections here, open tunnels get \
+                 {drain_timeout}"
+            ),
+        }
         self.drain = Some(Drain {
             waiting: (0..self.mesh.len()).collect(),
             cut: 0,
             deadline: Instant::now() + self.drain_timeout,
             cutting: false,
         });
-        self.order_all(|| Order::Drain);
+        let left: Arc<[Address]> = left.into();
+        self.order_all(|| Order::Drain { left: left.clone() });
     }
 
     /// How the server ended, once it has.

@@ -5,9 +5,10 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -31,7 +32,31 @@ pub enum Listener {
 pub struct Running {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-    unlink: Option<PathBuf>,
+    unlink: Mutex<Option<Place>>,
+}
+
+/// Where a Unix socket is, and the device and inode of its file: another one
+/// that has taken its place is not removed.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    identity: Option<(u64, u64)>,
+}
+
+impl Place {
+    fn new(path: PathBuf) -> Self {
+        let identity = identity(&path);
+        Self { path, identity }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.identity.is_some() && identity(&self.path) == self.identity
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 /// Serves every connection to `listener` by `handler`, on a thread of that
@@ -59,15 +84,48 @@ where
     Ok(Running {
         shared,
         thread: Some(thread),
-        unlink: None,
+        unlink: Mutex::default(),
     })
 }
 
 impl Running {
-    /// Entrusts it with the path of its Unix socket, to be removed at the end.
-    pub fn unlink_at_end(mut self, path: impl Into<PathBuf>) -> Self {
-        self.unlink = Some(path.into());
+    /// Entrusts it with the path of its Unix socket, to be removed at the end,
+    /// unless another socket is there by then.
+    pub fn unlink_at_end(self, path: impl Into<PathBuf>) -> Self {
+        *self.place() = Some(Place::new(path.into()));
         self
+    }
+
+    /// The path of its Unix socket, if it was entrusted with it.
+    pub fn path(&self) -> Option<PathBuf> {
+        self.place().as_ref().map(|place| place.path.clone())
+    }
+
+    /// Moves its Unix socket there. Whoever is connected stays so.
+    ///
+    /// # Errors
+    ///
+    /// Those of rename(2), and NotFound if it is not where it was.
+    pub fn move_to(&self, path: PathBuf) -> io::Result<()> {
+        let mut place = self.place();
+        match &mut *place {
+            Some(place) if place.is_ours() => {
+                std::fs::rename(&place.path, &path)?;
+                place.path = path;
+                Ok(())
+            }
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn place(&self) -> MutexGuard<'_, Option<Place>> {
+        self.unlink.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes no more requests, and lets those that have been taken be answered,
+    /// within [`limits::ADMIN_TIMEOUT`].
+    pub fn finish(&self) {
+        self.shared.finish();
     }
 
     /// The TCP address that is listened on.
@@ -91,8 +149,10 @@ impl Drop for Running {
     fn drop(&mut self) {
         // Before the listener closes, so that nobody finds a path that leads
         // nowhere.
-        if let Some(path) = &self.unlink {
-            let _ = std::fs::remove_file(path);
+        if let Some(place) = self.place().take()
+            && place.is_ours()
+        {
+            let _ = std::fs::remove_file(&place.path);
         }
         self.shared.stop();
         if let Some(thread) = self.thread.take() {
@@ -166,6 +226,18 @@ impl Shared {
         drop(state);
         self.freed.notify_all();
         self.listener.close();
+    }
+
+    fn finish(&self) {
+        let mut state = self.lock();
+        state.stopping = true;
+        for stream in state.open.values() {
+            // It reads an end, and writes what it has to write.
+            let _ = stream.shutdown(Shutdown::Read);
+        }
+        let _ = self
+            .freed
+            .wait_timeout_while(state, limits::ADMIN_TIMEOUT, |state| !state.open.is_empty());
     }
 
     fn accept_all<H>(&self, handler: &H)

@@ -2,35 +2,37 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use flume::RecvTimeoutError;
 
 use super::demands;
-use super::listeners::{self, Entry};
-use crate::config::Config;
+use super::inheritance::Inheritance;
+use super::listeners::{self, Entry, Opened};
+use crate::config::{Config, Listener};
 use crate::error::Error;
 use crate::limits;
 use crate::mesh::{Command, Message};
 use crate::metrics::{ListenerStats, Stats};
 use crate::plan::Plan;
-use crate::sys::socket;
+use crate::sys::socket::{self, BindError};
 
 /// A hold on a running server, for any thread. It keeps nothing running.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    commands: flume::Sender<Message>,
+    pub(super) commands: flume::Sender<Message>,
     live: Arc<Mutex<Live>>,
-    stopping: Arc<AtomicBool>,
+    pub(super) stopping: Arc<AtomicBool>,
 }
 
-/// What must be known in order to reload. Locked for the length of a reload,
-/// so that two of them follow one another.
+/// What must be known in order to reload. Locked for the length of a reload, or
+/// of an upgrade, so that two of them follow one another.
 #[derive(Debug)]
-struct Live {
+pub(super) struct Live {
     shards: usize,
     config: Config,
-    entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) inheritance: Inheritance,
 }
 
 impl Handle {
@@ -39,11 +41,13 @@ impl Handle {
         config: Config,
         shards: usize,
         entries: Vec<Entry>,
+        inheritance: Inheritance,
     ) -> Self {
         let live = Live {
             shards,
             config,
             entries,
+            inheritance,
         };
         Self {
             commands,
@@ -85,15 +89,28 @@ impl Handle {
                 },
             );
         }
-        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut live = self.live();
         let (plan, change) = live
             .prepare(config)
             .inspect_err(|_| self.reload_refused())?;
-        let listeners = change.listeners.clone();
+        let done = self.change(&plan, change.sockets, change.listeners);
+        if done.is_ok() {
+            live.take_up(plan.config.clone(), change.opened);
+        }
+        done
+    }
+
+    /// Has the shards take up what was prepared.
+    fn change(
+        &self,
+        plan: &Arc<Plan>,
+        sockets: Vec<Vec<Option<Vec<Arc<OwnedFd>>>>>,
+        listeners: Vec<ListenerStats>,
+    ) -> Result<(), Error> {
         let (reply, replied) = flume::bounded(1);
         let command = Command::Reload {
             plan: plan.clone(),
-            sockets: change.sockets,
+            sockets,
             listeners,
             reply,
         };
@@ -103,16 +120,16 @@ impl Handle {
         // Longer than the main shard allows all shards for both steps.
         let patience = 2 * limits::PREPARE_TIMEOUT + limits::SHARD_START_TIMEOUT;
         match replied.recv_timeout(patience) {
-            Ok(result) => result?,
-            Err(RecvTimeoutError::Disconnected) => return Err(Error::Stopped),
-            Err(RecvTimeoutError::Timeout) => {
-                return Err(Error::System(
-                    "not reloaded: the main shard does not answer; nothing was changed".into(),
-                ));
-            }
+            Ok(result) => result,
+            Err(RecvTimeoutError::Disconnected) => Err(Error::Stopped),
+            Err(RecvTimeoutError::Timeout) => Err(Error::System(
+                "not reloaded: the main shard does not answer; nothing was changed".into(),
+            )),
         }
-        live.take_up(plan.config.clone(), change.opened);
-        Ok(())
+    }
+
+    pub(super) fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Counts a reload that failed before there was a [`Config`] to give to
@@ -146,11 +163,12 @@ struct Change {
     opened: Vec<Entry>,
     /// For each shard and each listener of the new configuration: its sockets
     /// if it is new.
-    sockets: Vec<Vec<Option<Vec<OwnedFd>>>>,
+    sockets: Vec<Vec<Option<Vec<Arc<OwnedFd>>>>>,
 }
 
 impl Change {
-    fn new(live: &Live, config: &Config) -> Result<Self, Error> {
+    fn new(live: &mut Live, config: &Config) -> Result<Self, Error> {
+        live.inheritance.reckon(&live.entries);
         let mut change = Self {
             listeners: Vec::new(),
             opened: Vec::new(),
@@ -161,22 +179,18 @@ impl Change {
                 .entries
                 .iter()
                 .find(|e| e.configured == listener.address);
-            let per_shard: Vec<Option<Vec<OwnedFd>>> = match known {
+            let per_shard: Vec<Option<Vec<Arc<OwnedFd>>>> = match known {
                 Some(entry) => {
-                    change.listeners.push(ListenerStats {
-                        address: entry.stats.address.clone(),
-                        ..listeners::describe(config, listener, &[])
-                    });
+                    let address = entry.stats.address.clone();
+                    let stats = listeners::describe(config, listener, address);
+                    change.listeners.push(stats);
                     (0..live.shards).map(|_| None).collect()
                 }
                 None => {
-                    let group =
-                        socket::bind_group(&listener.address, live.shards, listener.backlog)
-                            .map_err(|error| Error::System(error.to_string()))?;
-                    let (entry, fds) = listeners::open(config, listener, group, live.shards)?;
-                    change.listeners.push(entry.stats.clone());
-                    change.opened.push(entry);
-                    fds.into_iter().map(Some).collect()
+                    let opened = live.open(config, listener)?;
+                    change.listeners.push(opened.entry.stats.clone());
+                    change.opened.push(opened.entry);
+                    opened.doors.into_iter().map(Some).collect()
                 }
             };
             for (sockets, fds) in change.sockets.iter_mut().zip(per_shard) {
@@ -190,7 +204,7 @@ impl Change {
 impl Live {
     /// Reads, checks and binds what a configuration names and the server has
     /// not got.
-    fn prepare(&self, config: Config) -> Result<(Arc<Plan>, Change), Error> {
+    fn prepare(&mut self, config: Config) -> Result<(Arc<Plan>, Change), Error> {
         if config.shards != self.config.shards {
             return Err(Error::System(
                 "the shards and their CPUs cannot change while adit runs; restart it".into(),
@@ -200,6 +214,20 @@ impl Live {
         let plan = Arc::new(Plan::new(config)?);
         let change = Change::new(self, &plan.config)?;
         Ok((plan, change))
+    }
+
+    /// Opens a listener that is new: at what systemd has passed, or binds it.
+    fn open(&mut self, config: &Config, listener: &Listener) -> Result<Opened, Error> {
+        let cannot = |error: BindError| Error::System(error.to_string());
+        let claims = self.inheritance.claim(listener).map_err(cannot)?;
+        if claims.is_empty() {
+            let group = socket::bind_group(&listener.address, self.shards, listener.backlog)
+                .map_err(cannot)?;
+            return listeners::open(config, listener, group, self.shards);
+        }
+        let mut opened = listeners::take_over(config, listener, claims, self.shards);
+        std::mem::take(&mut opened.late).finish()?;
+        Ok(opened)
     }
 
     fn take_up(&mut self, config: Config, opened: Vec<Entry>) {

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use futures_lite::FutureExt;
@@ -36,15 +37,20 @@ pub(super) struct Entrance {
     /// Whether a shard with fewer tunnels gets its connections.
     balanced: Cell<bool>,
     closing: Cell<bool>,
+    /// Another process accepts at its doors from now on.
+    left: Cell<bool>,
     /// The tasks that wait at its doors.
     waiting: RefCell<Vec<Waker>>,
 }
 
 /// One listening socket of a listener: it has several if its address is a name
-/// with several addresses.
+/// with several addresses, or if another process has left more to it.
 #[derive(Debug)]
 pub(crate) struct Door {
-    fd: OwnedFd,
+    /// The same socket may be a door of several shards. None of them closes it
+    /// for the others, and the server finds it here when it is to be handed
+    /// over; the count is not touched in between.
+    fd: Arc<OwnedFd>,
 }
 
 /// What an operator wants of a door, and may want otherwise while it is open.
@@ -61,7 +67,8 @@ impl Wishes {
         Self {
             backlog: listener.backlog,
             tcp: match listener.address {
-                Address::Tcp { .. } => Some(listener.tcp.clone()),
+                // What is passed may be either; the door knows.
+                Address::Tcp { .. } | Address::Systemd(_) => Some(listener.tcp.clone()),
                 Address::Unix(_) => None,
             },
         }
@@ -70,13 +77,15 @@ impl Wishes {
 
 impl Door {
     /// A socket that listens, in non-blocking mode.
-    pub(crate) fn new(fd: OwnedFd) -> Self {
+    pub(crate) fn new(fd: Arc<OwnedFd>) -> Self {
         Self { fd }
     }
 
     fn become_like(&self, wishes: &Wishes) -> io::Result<()> {
         let fd = self.fd.as_fd();
-        if let Some(tcp) = &wishes.tcp {
+        if let Some(tcp) = &wishes.tcp
+            && socket::local_address(fd)?.is_some()
+        {
             socket::ask_tcp_anew(fd, tcp, wishes.backlog)?;
         }
         socket::set_backlog(fd, wishes.backlog)
@@ -98,6 +107,7 @@ impl Entrance {
             room: Room::new(most),
             balanced: Cell::new(listener.accept == Accept::Balanced),
             closing: Cell::new(false),
+            left: Cell::new(false),
             waiting: RefCell::default(),
         }
     }
@@ -151,6 +161,13 @@ impl Entrance {
         self.call();
     }
 
+    /// Lets nobody in any more: who is waiting, and who comes, is let in by the
+    /// process that the doors were handed over to.
+    pub(super) fn leave(&self) {
+        self.left.set(true);
+        self.close();
+    }
+
     /// Wakes whoever waits at a door.
     fn call(&self) {
         for waker in self.waiting.take() {
@@ -201,7 +218,8 @@ impl Shard {
     }
 
     /// Accepts until the entrance closes. Whoever was in the queue by then is
-    /// let in, as far as limits allow: closing the socket resets the others.
+    /// let in, as far as limits allow: closing the socket resets the others. If
+    /// it was handed over that does not close it, and the queue is left alone.
     async fn attend(self: &Rc<Self>, entrance: &Rc<Entrance>, door: &Door) {
         let mut refused = false;
         let mut present = entrance.wishes.borrow().clone();
@@ -214,6 +232,9 @@ impl Shard {
             if !closing && entrance.knock(door, &present).await.is_err() {
                 // Nobody need be waiting, so that accepting would not tell.
                 runtime::sleep(limits::ACCEPT_PAUSE).await;
+            }
+            if entrance.left.get() {
+                return;
             }
             if closing {
                 // The kernel's watch over the door holds the socket open until

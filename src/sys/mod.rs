@@ -3,9 +3,11 @@
 //! Each file is one thing that is asked of the kernel, behind functions that
 //! are safe to call:
 //!
+//! - [`activation`]: what a process is handed at its start;
 //! - [`cpu`]: the CPUs that this process may use, and lists of CPUs;
 //! - [`cpu_time`]: what processes and threads have used of them;
 //! - `local_time`: the offset that syslog stamps need;
+//! - [`notify`]: what a service tells its manager;
 //! - [`preflight`]: what this machine refuses, and how that is mended;
 //! - [`ring`]: how the executors' rings are set up;
 //! - [`rlimit`]: resource limits;
@@ -18,9 +20,11 @@
 
 #![allow(unsafe_code)]
 
+pub mod activation;
 pub mod cpu;
 pub mod cpu_time;
 pub(crate) mod local_time;
+pub mod notify;
 pub mod preflight;
 pub mod ring;
 pub mod rlimit;

@@ -18,6 +18,7 @@ use adit::{Server, http, logging};
 
 use super::exit::{Exit, Failure};
 use super::plan::Overrides;
+use super::upgrade::Succession;
 use super::{output, run};
 
 /// Where the demonstration listens.
@@ -55,7 +56,8 @@ pub(crate) fn run(overrides: &Overrides) -> Result<Exit, Failure> {
     .map_err(|error| Failure::runtime(format!("no thread for the demonstration: {error}")))?;
     output::print(&welcome(&program(), identity.cert(), backend, shards))?;
     run::announce(&server, shards);
-    run::serve(server, &admin, signals, || {
+    let succession = Succession::last("the demonstration serves as long as it does; restart it");
+    run::serve(server, &admin, signals, succession, || {
         Err("the demonstration has no configuration to read again".into())
     })
 }

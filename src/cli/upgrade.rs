@@ -1,0 +1,189 @@
+//! A server that leaves its work to a new process of its program: `adit
+//! upgrade`, SIGUSR2, and what a process does that was started so.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, TryLockError};
+
+use adit::config::Admin;
+use adit::control::admin;
+use adit::http::{Method, Running, client};
+use adit::upgrade::{self, Predecessor, Program};
+use adit::{Handle, Inheritance, limits, notice};
+
+use super::exit::{Exit, Failure};
+use super::output;
+use super::plan::Target;
+use super::service::Service;
+
+/// `adit upgrade`: has a running server do it.
+pub(crate) fn run(of: &Target) -> Result<Exit, Failure> {
+    let socket = of.address()?;
+    let patience = limits::UPGRADE_TIMEOUT + limits::ADMIN_TIMEOUT;
+    let answer = client::send(&socket, Method::Post, "/upgrade", patience);
+    let answer = answer.map_err(|error| {
+        Failure::runtime(format!(
+            "{socket} does not answer: {error}; is the server running? Its log tells what became \
+             of the upgrade"
+        ))
+    })?;
+    let text = String::from_utf8_lossy(&answer.body);
+    match answer.status {
+        200 => {
+            output::print(&format!("upgraded: {text}"))?;
+            Ok(Exit::Clean)
+        }
+        409 => Err(Failure::runtime(format!(
+            "not upgraded, the old process goes on:\n{text}"
+        ))),
+        status => Err(Failure::runtime(format!("{socket} says {status}: {text}"))),
+    }
+}
+
+/// Where a process stands in the row of those that serve one after the other:
+/// how it was started, and who was before it.
+#[derive(Debug)]
+pub(crate) struct Succession {
+    program: Result<Program, String>,
+    pub(crate) predecessor: Option<Arc<Predecessor>>,
+    pub(crate) service: Service,
+}
+
+impl Succession {
+    /// Finds out who has started this process, and what was left to it. To be
+    /// called at the start, before anything is opened.
+    pub(crate) fn find() -> Result<(Self, Inheritance), Failure> {
+        let program = Program::of_this_process().map_err(|error| error.to_string());
+        let found = match Predecessor::find()? {
+            Some((predecessor, inheritance)) => (Some(Arc::new(predecessor)), inheritance),
+            None => (None, Inheritance::from_systemd()?),
+        };
+        let (predecessor, inheritance) = found;
+        let succession = Self {
+            program,
+            predecessor,
+            service: Service::default(),
+        };
+        Ok((succession, inheritance))
+    }
+
+    /// Of a process that nobody can take over from, for this reason.
+    pub(crate) fn last(why: &str) -> Self {
+        Self {
+            program: Err(why.to_owned()),
+            predecessor: None,
+            service: Service::default(),
+        }
+    }
+
+    /// Tells who was before that this process does not come to serve.
+    pub(crate) fn fail(predecessor: Option<&Predecessor>, why: &str) {
+        if let Some(predecessor) = predecessor {
+            predecessor.fail(why);
+        }
+    }
+}
+
+/// The admin endpoint at work, which moves aside for that of another process.
+pub(crate) type Endpoint = Arc<Mutex<Option<Running>>>;
+
+/// Carries out upgrades, one at a time and one in all.
+#[derive(Debug)]
+pub(crate) struct Upgrader {
+    handle: Handle,
+    program: Result<Program, String>,
+    service: Service,
+    /// Where the admin endpoint is, if it was told where.
+    admin: Option<PathBuf>,
+    endpoint: Endpoint,
+    /// Who has taken over. Locked for the length of an upgrade.
+    successor: Mutex<Option<u32>>,
+}
+
+impl Upgrader {
+    pub(crate) fn new(
+        handle: Handle,
+        succession: &Succession,
+        admin: &Admin,
+        endpoint: Endpoint,
+    ) -> Self {
+        Self {
+            handle,
+            program: succession.program.clone(),
+            service: succession.service.clone(),
+            admin: match admin {
+                Admin::Path(path) => Some(path.clone()),
+                Admin::Auto | Admin::Off => None,
+            },
+            endpoint,
+            successor: Mutex::default(),
+        }
+    }
+
+    /// Leaves the work to a new process, and says which; else why not, for the
+    /// operator. Both are logged.
+    pub(crate) fn upgrade(&self) -> Result<String, String> {
+        let outcome = self.try_upgrade();
+        match &outcome {
+            Ok(text) => notice!("upgraded: {text}"),
+            Err(why) => {
+                log::error!("not upgraded, this process goes on:");
+                for line in why.lines() {
+                    log::error!("{line}");
+                }
+            }
+        }
+        outcome
+    }
+
+    fn try_upgrade(&self) -> Result<String, String> {
+        let program = self.program.as_ref()?;
+        let mut successor = match self.successor.try_lock() {
+            Ok(successor) => successor,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err("an upgrade is under way already".into()),
+        };
+        if let Some(pid) = *successor {
+            return Err(format!("process {pid} has taken over already; ask that one"));
+        }
+        let mut told = false;
+        let done = upgrade::start(&self.handle, program, self.admin.as_deref(), |pid| {
+            told = true;
+            self.service.left_to(pid);
+        });
+        let new = done.map_err(|error| {
+            if told {
+                self.service.taken_back();
+            }
+            error.to_string()
+        })?;
+        *successor = Some(new.pid);
+        self.step_aside();
+        Ok(format!(
+            "process {} (adit {}) serves, process {} drains",
+            new.pid,
+            new.version,
+            std::process::id()
+        ))
+    }
+
+    /// Whoever looks for the server is to find the new process.
+    fn step_aside(&self) {
+        let endpoint = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner);
+        if let (Some(running), None) = (&*endpoint, &self.admin) {
+            admin::step_aside(running);
+        }
+    }
+}
+
+/// What is told of the predecessor at the start.
+pub(crate) fn announce(predecessor: Option<&Predecessor>, inheritance: &Inheritance) {
+    match predecessor {
+        Some(predecessor) => notice!(
+            "taking over from process {} (adit {}): {inheritance}",
+            predecessor.pid(),
+            predecessor.version()
+        ),
+        None if !inheritance.is_empty() => notice!("systemd has passed {inheritance}"),
+        None => {}
+    }
+}
