@@ -148,6 +148,9 @@ where
             Err(error) => log::error!("no admin endpoint: {error}"),
         }
     }
+    if service.is_one() {
+        handle.await_serving()?;
+    }
     service.ready();
     let _attendance = service.attend(handle)?;
     let outcome = running.wait();

@@ -60,6 +60,11 @@ impl Service {
         }))
     }
 
+    /// Whether there is a manager to tell anything.
+    pub(crate) fn is_one(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Every shard serves.
     pub(crate) fn ready(&self) {
         self.say_from(&[Stage::Starting], Stage::Serving, || {

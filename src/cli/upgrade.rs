@@ -143,7 +143,9 @@ impl Upgrader {
             Err(TryLockError::WouldBlock) => return Err("an upgrade is under way already".into()),
         };
         if let Some(pid) = *successor {
-            return Err(format!("process {pid} has taken over already; ask that one"));
+            return Err(format!(
+                "process {pid} has taken over already; ask that one"
+            ));
         }
         let mut told = false;
         let done = upgrade::start(&self.handle, program, self.admin.as_deref(), |pid| {

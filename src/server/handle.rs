@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use flume::RecvTimeoutError;
 
@@ -90,6 +91,10 @@ impl Handle {
             );
         }
         let mut live = self.live();
+        if self.is_stopping() {
+            // An upgrade was under way.
+            return Err(Error::System("not reloaded: the server is stopping".into()));
+        }
         let (plan, change) = live
             .prepare(config)
             .inspect_err(|_| self.reload_refused())?;
@@ -152,6 +157,31 @@ impl Handle {
             .map_err(|_| Error::Stopped)?;
         let patience = limits::SNAPSHOT_TIMEOUT + limits::SHARD_START_TIMEOUT;
         replied.recv_timeout(patience).map_err(|_| Error::Stopped)
+    }
+}
+
+impl Handle {
+    /// Returns once every shard accepts at its doors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] that names those that do not within
+    /// [`limits::SHARD_START_TIMEOUT`]; [`Error::Stopped`].
+    pub fn await_serving(&self) -> Result<(), Error> {
+        let due = Instant::now() + limits::SHARD_START_TIMEOUT;
+        loop {
+            // A shard carries out orders one after the other, and the first of
+            // all is to serve.
+            let silent = self.stats()?.silent_shards;
+            if silent.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= due {
+                return Err(Error::System(format!(
+                    "shards {silent:?} do not answer after their start"
+                )));
+            }
+        }
     }
 }
 

@@ -89,9 +89,10 @@ impl Inheritance {
                      unit should have ListenStream= and Accept=no"
                 ))
             })?;
-        let same = self.groups.iter_mut().find(|group| {
-            group.activated.as_deref() == Some(&*name) && group.bound == bound
-        });
+        let same = self
+            .groups
+            .iter_mut()
+            .find(|group| group.activated.as_deref() == Some(&*name) && group.bound == bound);
         match same {
             // With ReusePort= a unit may have several at one address.
             Some(group) => group.sockets.push(Arc::new(fd)),
@@ -182,9 +183,8 @@ impl Inheritance {
     /// These are the listeners that there are, and no others have taken any.
     pub(super) fn reckon(&mut self, entries: &[Entry]) {
         for group in &mut self.groups {
-            let same = |other: &Sockets| {
-                group.activated == other.activated && group.bound == other.bound
-            };
+            let same =
+                |other: &Sockets| group.activated == other.activated && group.bound == other.bound;
             group.claimed = entries.iter().flat_map(|entry| &entry.groups).any(same);
         }
     }
@@ -193,6 +193,15 @@ impl Inheritance {
 impl fmt::Display for Inheritance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sockets: usize = self.groups.iter().map(|group| group.sockets.len()).sum();
-        write!(f, "{sockets} sockets of {} addresses", self.groups.len())
+        let count = |number: usize, one: &str, more: &str| match number {
+            1 => format!("1 {one}"),
+            _ => format!("{number} {more}"),
+        };
+        write!(
+            f,
+            "{} of {}",
+            count(sockets, "socket", "sockets"),
+            count(self.groups.len(), "address", "addresses")
+        )
     }
 }

@@ -14,8 +14,8 @@ mod place;
 mod thread;
 
 pub use handle::Handle;
-pub use inheritance::Inheritance;
 pub(crate) use inheritance::Group;
+pub use inheritance::Inheritance;
 pub(crate) use offer::Offer;
 
 use std::sync::Arc;
@@ -140,7 +140,13 @@ impl Server {
         let listeners = entries.iter().map(|entry| entry.stats.clone()).collect();
         let (mesh, seats, arriving) = Mesh::new(placement.len());
         let config = plan.config.clone();
-        let handle = Handle::new(mesh.commands(), config, placement.len(), entries, inheritance);
+        let handle = Handle::new(
+            mesh.commands(),
+            config,
+            placement.len(),
+            entries,
+            inheritance,
+        );
         Ok(Self {
             plan,
             placement,

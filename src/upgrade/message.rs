@@ -219,8 +219,10 @@ mod tests {
         }
         let why = "ö".repeat(limits::UPGRADE_REASON_MAX);
         let back = there_and_back(&Message::Failed(why.clone()));
-        assert!(matches!(back, Message::Failed(back) if why.starts_with(&back)
-            && back.len() + 2 > limits::UPGRADE_REASON_MAX));
+        assert!(
+            matches!(back, Message::Failed(back) if why.starts_with(&back)
+            && back.len() + 2 > limits::UPGRADE_REASON_MAX)
+        );
         for message in [Message::End, Message::Taken, Message::Go] {
             let kind = std::mem::discriminant(&message);
             assert_eq!(std::mem::discriminant(&there_and_back(&message)), kind);

@@ -81,14 +81,21 @@ impl Predecessor {
         let _ = self.say(&Message::Failed(why.to_owned()));
     }
 
-    /// Tells it that this process serves, by this handle, and waits for its
-    /// word. From then on it accepts nobody more.
+    /// Tells it that this process serves, by this handle, once every shard does,
+    /// and waits for its word. From then on it accepts nobody more.
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if it has given this process up. One that has ended
+    /// [`Error::System`] if a shard does not serve, if this process was told to
+    /// stop meanwhile, or if the other has given it up. One that has ended
     /// instead leaves everything to this one.
     pub fn relieve(&self, handle: &Handle) -> Result<(), Error> {
+        handle.await_serving()?;
+        if handle.is_stopping() {
+            return Err(Error::System(
+                "the new process was told to stop before it served".into(),
+            ));
+        }
         let ready = Message::Ready(Ready {
             taken: handle.taken(),
             program: env!("CARGO_PKG_VERSION").into(),

@@ -66,16 +66,11 @@ impl Channel {
     ///
     /// [`TimedOut`](io::ErrorKind::TimedOut); a broken pipe if the other end
     /// has been closed; else those of sendmsg(2).
-    pub fn send(
-        &self,
-        bytes: &[u8],
-        fds: &[BorrowedFd<'_>],
-        patience: Duration,
-    ) -> io::Result<()> {
+    pub fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>], patience: Duration) -> io::Result<()> {
         let due = Instant::now() + patience;
         loop {
-            let mut space =
-                [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(limits::PASSED_DESCRIPTORS_MAX))];
+            let mut space = [MaybeUninit::uninit();
+                rustix::cmsg_space!(ScmRights(limits::PASSED_DESCRIPTORS_MAX))];
             let mut control = SendAncillaryBuffer::new(&mut space);
             if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
                 return Err(io::Error::other("too many descriptors for one message"));
@@ -103,8 +98,8 @@ impl Channel {
     pub fn receive(&self, buffer: &mut [u8], patience: Duration) -> io::Result<Arrival> {
         let due = Instant::now() + patience;
         loop {
-            let mut space =
-                [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(limits::PASSED_DESCRIPTORS_MAX))];
+            let mut space = [MaybeUninit::uninit();
+                rustix::cmsg_space!(ScmRights(limits::PASSED_DESCRIPTORS_MAX))];
             let mut control = RecvAncillaryBuffer::new(&mut space);
             let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
             let mut parts = [IoSliceMut::new(buffer)];
