@@ -15,15 +15,17 @@ use glommio::{
 };
 
 use crate::limits;
-use crate::sys::{socket, stream};
+use crate::sys::{cpu, socket, stream};
 
 /// Makes the executor of the calling thread, pinned to `cpu` if one is given.
 pub(crate) fn executor(cpu: Option<usize>) -> Result<LocalExecutor, String> {
-    let placement = match cpu {
-        Some(cpu) => Placement::Fixed(cpu),
-        None => Placement::Unbound,
-    };
-    LocalExecutorBuilder::new(placement)
+    if let Some(cpu) = cpu {
+        // glommio would read the whole machine's topology for it, twice for
+        // each executor, and demand that it can be read. Memory that the thread
+        // touches from here on is its own node's.
+        cpu::pin(cpu).map_err(|error| format!("it cannot be pinned to CPU {cpu}: {error}"))?;
+    }
+    LocalExecutorBuilder::new(Placement::Unbound)
         .ring_depth(limits::RING_DEPTH)
         .io_memory(limits::RING_IO_MEMORY)
         .preempt_timer(limits::PREEMPT_TIMER)

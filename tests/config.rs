@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use adit::config::{
     Address, Admin, CertSource, ClientTls, ClientVerify, Config, ConfigError, Listener, LogSink,
-    SealWith, ServerTls, ServerVerify, Service, SniNoMatch, SubjectPattern, SyslogFacility,
-    SyslogLevel, SyslogSink, TicketKeyFile, Tickets, Timeouts, TlsPolicy, TlsVersion, Truncation,
+    Placement, SealWith, ServerTls, ServerVerify, Service, SniNoMatch, SubjectPattern,
+    SyslogFacility, SyslogLevel, SyslogSink, TicketKeyFile, Tickets, Timeouts, TlsPolicy,
+    TlsVersion, Truncation,
 };
 use adit::limits;
 use rustls::{CipherSuite, NamedGroup};
@@ -133,6 +134,9 @@ fn the_full_file_says_what_it_means() {
     );
     assert_eq!(config.services[https.service].backends.len(), 2);
     assert_eq!(config.shards.cpus, Some(vec![0, 1, 2, 3, 8]));
+    assert_eq!(config.shards.nodes, Some(vec![0]));
+    assert_eq!(config.shards.caches, Some(vec![0, 1]));
+    assert_eq!(config.shards.placement, Placement::PerCpu);
     assert_eq!(config.log.sink, LogSink::Syslog(SyslogSink::default()));
 }
 
@@ -868,6 +872,14 @@ fn what_is_wrong_is_said_with_its_place_and_what_to_write() {
         (with("cpus: \"0-3,2\""), 3, 11, "CPU 2 is named twice"),
         (with("cpus: \"3-0\""), 3, 11, "write 0-3"),
         (with("cpus: 0"), 3, 11, "a list of CPUs in quotes"),
+        (with("nodes: 0"), 3, 12, "a list of NUMA nodes in quotes, such as \"0\""),
+        (with("nodes: \"1-x\""), 3, 12, "\"x\" is no NUMA node; write numbers from 0"),
+        (with("nodes: \"1,1\""), 3, 12, "NUMA node 1 is named twice"),
+        (with("caches: \"\""), 3, 13, "\"\" is no cache domain"),
+        (with("caches: [0]"), 3, 13, "a list of cache domains in quotes"),
+        (with("placement: PerCores"), 3, 16, "did you mean PerCore?"),
+        (with("placement: Spread"), 3, 16, "write one of Auto, PerCpu, PerCore, PerCache, PerNode"),
+        (listener("(address: \"unix:/a\", tls: Off, backend: \"b:80\", accept: SameCpu)"), 3, 65, "on no CPU of their own; write Spread or Balanced"),
         // Words.
         (with("truncation: Rst"), 3, 17, "unknown word Rst; write one of Fin, Reset"),
         (with("truncation: Rset"), 3, 17, "did you mean Reset?"),

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use adit::config::{Address, parse_cpu_list};
+use adit::config::{Address, Placement, parse_cpu_list, parse_number_list};
 use adit::limits;
 use adit::tls::KeySize;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
@@ -154,6 +154,15 @@ pub(crate) struct OverrideArgs {
     /// The CPUs to run on, such as 0-3,8 [default: all that adit may use]
     #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
     pub(crate) cpus: Option<CpusArg>,
+    /// Only CPUs of these NUMA nodes, such as 0 or 0-1 [default: of any]
+    #[arg(long, value_name = "LIST", value_parser = parse_nodes)]
+    pub(crate) nodes: Option<NumbersArg>,
+    /// Only CPUs of these cache domains, as "adit check" counts them [default: of any]
+    #[arg(long, value_name = "LIST", value_parser = parse_caches)]
+    pub(crate) caches: Option<NumbersArg>,
+    /// What each shard gets [default: auto]
+    #[arg(long, value_name = "WHAT", value_enum)]
+    pub(crate) placement: Option<PlacementArg>,
     /// The least severe log lines to write [default: info]
     #[arg(long, value_name = "LEVEL", value_enum)]
     pub(crate) log_level: Option<LevelArg>,
@@ -268,6 +277,35 @@ pub(crate) enum ShardsArg {
 pub(crate) struct CpusArg(pub(crate) Vec<usize>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NumbersArg(pub(crate) Vec<usize>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlacementArg {
+    /// A CPU, if there are as many shards as CPUs, or if CPUs are named
+    Auto,
+    /// A CPU; with SMT, one thread of a core
+    PerCpu,
+    /// A physical core, of which it uses one thread
+    PerCore,
+    /// What shares a third-level cache, of which it uses one CPU
+    PerCache,
+    /// A NUMA node, of which it uses one CPU
+    PerNode,
+}
+
+impl From<PlacementArg> for Placement {
+    fn from(placement: PlacementArg) -> Self {
+        match placement {
+            PlacementArg::Auto => Self::Auto,
+            PlacementArg::PerCpu => Self::PerCpu,
+            PlacementArg::PerCore => Self::PerCore,
+            PlacementArg::PerCache => Self::PerCache,
+            PlacementArg::PerNode => Self::PerNode,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum AdminArg {
     Auto,
     Off,
@@ -317,6 +355,14 @@ pub(crate) enum ProgramArg {
 
 fn parse_cpus(text: &str) -> Result<CpusArg, String> {
     parse_cpu_list(text).map(CpusArg)
+}
+
+fn parse_nodes(text: &str) -> Result<NumbersArg, String> {
+    parse_number_list(text, "NUMA node").map(NumbersArg)
+}
+
+fn parse_caches(text: &str) -> Result<NumbersArg, String> {
+    parse_number_list(text, "cache domain").map(NumbersArg)
 }
 
 fn parse_shards(text: &str) -> Result<ShardsArg, String> {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use adit::Config;
-use adit::config::{Admin, LogSink, SyslogLevel, SyslogSink};
+use adit::config::{Admin, LogSink, Placement, SyslogLevel, SyslogSink};
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 use log::LevelFilter;
@@ -46,6 +46,9 @@ pub(crate) struct RunPlan {
 pub(crate) struct Overrides {
     shards: Option<Option<NonZeroUsize>>,
     cpus: Option<Vec<usize>>,
+    nodes: Option<Vec<usize>>,
+    caches: Option<Vec<usize>>,
+    placement: Option<Placement>,
     level: Option<LevelFilter>,
     syslog: bool,
     admin: Option<Admin>,
@@ -148,6 +151,15 @@ impl Overrides {
         if let Some(cpus) = &self.cpus {
             config.shards.cpus = Some(cpus.clone());
         }
+        if let Some(nodes) = &self.nodes {
+            config.shards.nodes = Some(nodes.clone());
+        }
+        if let Some(caches) = &self.caches {
+            config.shards.caches = Some(caches.clone());
+        }
+        if let Some(placement) = self.placement {
+            config.shards.placement = placement;
+        }
         if self.syslog && config.log.sink == LogSink::Stderr {
             config.log.sink = LogSink::Syslog(SyslogSink::default());
         }
@@ -190,6 +202,9 @@ impl From<OverrideArgs> for Overrides {
                 ShardsArg::Count(count) => Some(count),
             }),
             cpus: args.cpus.map(|cpus| cpus.0),
+            nodes: args.nodes.map(|nodes| nodes.0),
+            caches: args.caches.map(|caches| caches.0),
+            placement: args.placement.map(Placement::from),
             level: args.log_level.map(LevelFilter::from),
             syslog: args.syslog,
             admin: args.admin.map(|admin| match admin {
@@ -320,10 +335,13 @@ mod tests {
     #[test]
     fn flags_win_over_the_source() {
         let config = config(&format!(
-            "{FLAGS} --shards 3 --cpus 1,4-5 --log-level debug --syslog --admin /a.sock --drain-timeout 90s --no-watch"
+            "{FLAGS} --shards 3 --cpus 1,4-5 --nodes 0-1 --caches 2 --placement per-core --log-level debug --syslog --admin /a.sock --drain-timeout 90s --no-watch"
         ));
         assert_eq!(config.shards.count, NonZeroUsize::new(3));
         assert_eq!(config.shards.cpus, Some(vec![1, 4, 5]));
+        assert_eq!(config.shards.nodes, Some(vec![0, 1]));
+        assert_eq!(config.shards.caches, Some(vec![2]));
+        assert_eq!(config.shards.placement, Placement::PerCore);
         assert_eq!(config.log.level, LevelFilter::Debug);
         let LogSink::Syslog(sink) = config.log.sink else {
             panic!("not syslog");

@@ -14,7 +14,6 @@ use std::time::Duration;
 use adit::config::{Admin, LogSink};
 use adit::control::admin::{self, Orders};
 use adit::logging::{self, Guard};
-use adit::sys::cpu;
 use adit::{Config, Handle, Inheritance, Outcome, Server, notice};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
@@ -67,9 +66,8 @@ fn start(
     // Before anything is bound: from here on a signal is an order.
     let signals = Steering::signals()?;
     let admin = config.admin.clone();
-    let shards = shard_count(&config);
     let server = Server::inheriting(config, inheritance)?;
-    announce(&server, shards);
+    announce(&server);
     let first = watched.every();
     let reloader = Arc::new(Reloader {
         plan,
@@ -176,7 +174,8 @@ where
 }
 
 /// One line for each listener. That all shards serve is the server's to say.
-pub(crate) fn announce(server: &Server, shards: usize) {
+pub(crate) fn announce(server: &Server) {
+    let shards = server.shards();
     let noun = if shards == 1 { "shard" } else { "shards" };
     for listener in server.listeners() {
         notice!(
@@ -184,15 +183,6 @@ pub(crate) fn announce(server: &Server, shards: usize) {
             listener.address,
             listener.service
         );
-    }
-}
-
-/// How many shards the configuration asks for.
-pub(crate) fn shard_count(config: &Config) -> usize {
-    match (config.shards.count, &config.shards.cpus) {
-        (Some(count), _) => count.get(),
-        (None, Some(cpus)) => cpus.len(),
-        (None, None) => cpu::allowed().map_or(1, |cpus| cpus.len()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Lists of CPUs as operators write them.
+//! Lists of CPUs, and of other numbered things, as operators write them.
 
 use std::collections::HashSet;
 
@@ -11,19 +11,28 @@ use crate::limits;
 ///
 /// A sentence that says what to write instead.
 pub fn parse_cpu_list(text: &str) -> Result<Vec<usize>, String> {
+    parse_number_list(text, "CPU")
+}
+
+/// The same for what is numbered as CPUs are: each is a `noun` in messages.
+///
+/// # Errors
+///
+/// A sentence that says what to write instead.
+pub fn parse_number_list(text: &str, noun: &str) -> Result<Vec<usize>, String> {
     let number = |digits: &str| -> Result<usize, String> {
         let digits = digits.trim();
         let valid = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
         match digits.parse() {
-            Ok(cpu) if valid && cpu <= limits::CPU_MAX => Ok(cpu),
+            Ok(number) if valid && number <= limits::CPU_MAX => Ok(number),
             _ => Err(format!(
-                "\"{}\" is no CPU; write numbers from 0 to {} and ranges, such as \"0-3,8\"",
+                "\"{}\" is no {noun}; write numbers from 0 to {} and ranges, such as \"0-3,8\"",
                 digits.chars().take(32).collect::<String>(),
                 limits::CPU_MAX
             )),
         }
     };
-    let mut cpus = Vec::new();
+    let mut numbers = Vec::new();
     let mut seen = HashSet::new();
     for part in text.split(',') {
         let (first, last) = match part.split_once('-') {
@@ -35,14 +44,16 @@ pub fn parse_cpu_list(text: &str) -> Result<Vec<usize>, String> {
                 "the range {first}-{last} runs backwards; write {last}-{first}"
             ));
         }
-        for cpu in first..=last {
-            if !seen.insert(cpu) {
-                return Err(format!("CPU {cpu} is named twice; name each CPU once"));
+        for number in first..=last {
+            if !seen.insert(number) {
+                return Err(format!(
+                    "{noun} {number} is named twice; name each {noun} once"
+                ));
             }
-            cpus.push(cpu);
+            numbers.push(number);
         }
     }
-    Ok(cpus)
+    Ok(numbers)
 }
 
 /// Writes a list of CPUs so that [`parse_cpu_list`] reads the same.

@@ -17,6 +17,7 @@ mod error;
 mod file;
 mod files;
 mod network_set;
+mod placement;
 mod position;
 mod reader;
 mod route;
@@ -28,9 +29,10 @@ mod units;
 
 pub use access::{Access, Network, Rate, RateLimits};
 pub use address::{Address, AddressError, Host};
-pub use cpu_list::{format_cpu_list, parse_cpu_list};
+pub use cpu_list::{format_cpu_list, parse_cpu_list, parse_number_list};
 pub use error::ConfigError;
 pub use network_set::{AccessList, NetworkSet};
+pub use placement::{Placement, Shards};
 pub use route::Route;
 pub use service::{
     Backend, Balance, CheckKind, Ejection, HealthCheck, ProxyHeader, ProxyTlv, ProxyVersion, Queue,
@@ -135,16 +137,12 @@ pub enum Accept {
     /// The least loaded one: a shard that has many more tunnels than another
     /// hands new connections over before their handshake.
     Balanced,
-}
-
-/// How many shards there are, and on which CPUs.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Shards {
-    /// `None`: one for each CPU of `cpus`, or of the process's affinity mask.
-    pub count: Option<NonZeroUsize>,
-    /// The CPUs to pin shards to, in order. `None`: those of the affinity
-    /// mask. Shards beyond the number of CPUs are left unpinned, all of them.
-    pub cpus: Option<Vec<usize>>,
+    /// The one on the CPU that received it: on which the kernel worked on its
+    /// first packet. Connections that come in on CPUs without a shard are
+    /// spread. Each shard must be pinned to a CPU; not for Unix sockets.
+    /// [`sys::socket::Steering`](crate::sys::socket::Steering) tells how, and
+    /// what a machine needs for it to be of use.
+    SameCpu,
 }
 
 /// How long each phase of a tunnel may take. A zero means no limit where the
@@ -279,16 +277,6 @@ impl Default for SyslogSink {
             ident: "adit".into(),
             facility: SyslogFacility::Local1,
             up_to: SyslogLevel::Notice,
-        }
-    }
-}
-
-impl Default for Shards {
-    /// One shard for each CPU that the process may use.
-    fn default() -> Self {
-        Self {
-            count: None,
-            cpus: None,
         }
     }
 }

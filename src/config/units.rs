@@ -217,6 +217,16 @@ scalar! {
 }
 
 scalar! {
+    /// Numbers of NUMA nodes.
+    NodeList(Vec<usize>) = |scalar: Scalar| super::parse_number_list(&scalar.text("a list of NUMA nodes in quotes, such as \"0\" or \"0-1\"")?, "NUMA node")
+}
+
+scalar! {
+    /// Numbers of cache domains.
+    CacheList(Vec<usize>) = |scalar: Scalar| super::parse_number_list(&scalar.text("a list of cache domains in quotes, such as \"0\" or \"0-1\"")?, "cache domain")
+}
+
+scalar! {
     /// A listen backlog.
     Backlog(u32) = |scalar| whole(&scalar, 1, limits::BACKLOG_MAX as usize, "a whole number")
         // The bound is a u32.

@@ -1,13 +1,14 @@
 //! What a configuration asks for that cannot be had here, found before anything
 //! is bound.
 
-use crate::config::{CheckKind, Config, Service, Source};
+use crate::config::{Accept, CheckKind, Config, Service, Source};
 use crate::error::Error;
 use crate::sys::socket;
 
-/// Looks through a configuration for so many shards.
-pub(super) fn check(config: &Config, shards: usize) -> Result<(), Error> {
-    check_limits(config, shards)?;
+/// Looks through a configuration for shards on these CPUs.
+pub(super) fn check(config: &Config, shards: &[Option<usize>]) -> Result<(), Error> {
+    check_limits(config, shards.len())?;
+    check_steering(config, shards)?;
     check_health(config)?;
     check_sockets(config)
 }
@@ -36,6 +37,23 @@ fn check_limits(config: &Config, shards: usize) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Looks for listeners that are to steer to shards which are nowhere.
+fn check_steering(config: &Config, shards: &[Option<usize>]) -> Result<(), Error> {
+    let steered = config
+        .listeners
+        .iter()
+        .find(|l| l.accept == Accept::SameCpu);
+    match steered {
+        Some(listener) if shards.iter().any(Option::is_none) => Err(Error::System(format!(
+            "{}: accept: SameCpu needs each shard pinned to a CPU, and with shards: {} they are \
+             not; leave shards to Auto, write placement: PerCpu, or name their CPUs (cpus)",
+            listener.name,
+            shards.len()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Looks for checks that cannot be made.

@@ -30,7 +30,8 @@ pub struct Handle {
 /// of an upgrade, so that two of them follow one another.
 #[derive(Debug)]
 pub(super) struct Live {
-    shards: usize,
+    /// The CPU of each shard, if it is pinned.
+    shards: Vec<Option<usize>>,
     config: Config,
     pub(super) entries: Vec<Entry>,
     pub(super) inheritance: Inheritance,
@@ -40,7 +41,7 @@ impl Handle {
     pub(super) fn new(
         commands: flume::Sender<Message>,
         config: Config,
-        shards: usize,
+        shards: Vec<Option<usize>>,
         entries: Vec<Entry>,
         inheritance: Inheritance,
     ) -> Self {
@@ -202,7 +203,7 @@ impl Change {
         let mut change = Self {
             listeners: Vec::new(),
             opened: Vec::new(),
-            sockets: (0..live.shards).map(|_| Vec::new()).collect(),
+            sockets: live.shards.iter().map(|_| Vec::new()).collect(),
         };
         for listener in &config.listeners {
             let known = live
@@ -214,7 +215,7 @@ impl Change {
                     let address = entry.stats.address.clone();
                     let stats = listeners::describe(config, listener, address);
                     change.listeners.push(stats);
-                    (0..live.shards).map(|_| None).collect()
+                    live.shards.iter().map(|_| None).collect()
                 }
                 None => {
                     let opened = live.open(config, listener)?;
@@ -240,7 +241,7 @@ impl Live {
                 "the shards and their CPUs cannot change while adit runs; restart it".into(),
             ));
         }
-        demands::check(&config, self.shards)?;
+        demands::check(&config, &self.shards)?;
         let plan = Arc::new(Plan::new(config)?);
         let change = Change::new(self, &plan.config)?;
         Ok((plan, change))
@@ -249,13 +250,15 @@ impl Live {
     /// Opens a listener that is new: at what systemd has passed, or binds it.
     fn open(&mut self, config: &Config, listener: &Listener) -> Result<Opened, Error> {
         let cannot = |error: BindError| Error::System(error.to_string());
+        let shards = self.shards.len();
+        let cpus: Arc<[usize]> = self.shards.iter().copied().flatten().collect();
         let claims = self.inheritance.claim(listener).map_err(cannot)?;
         if claims.is_empty() {
-            let group = socket::bind_group(&listener.address, self.shards, listener.backlog)
-                .map_err(cannot)?;
-            return listeners::open(config, listener, group, self.shards);
+            let group =
+                socket::bind_group(&listener.address, shards, listener.backlog).map_err(cannot)?;
+            return listeners::open(config, listener, group, shards, &cpus);
         }
-        let mut opened = listeners::take_over(config, listener, claims, self.shards);
+        let mut opened = listeners::take_over(config, listener, claims, shards, &cpus);
         std::mem::take(&mut opened.late).finish()?;
         Ok(opened)
     }

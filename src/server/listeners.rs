@@ -1,13 +1,13 @@
 //! Listeners, as they are bound, or as they were left to this process.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Weak};
 
 use super::inheritance::Claim;
-use crate::config::{Address, Config, Listener, TcpOptions};
+use crate::config::{Accept, Address, Config, Listener, TcpOptions};
 use crate::error::Error;
 use crate::metrics::ListenerStats;
-use crate::sys::socket::{self, Bound, SocketFile};
+use crate::sys::socket::{self, Bound, SocketFile, Steering};
 
 /// One listener, as it is bound.
 #[derive(Debug)]
@@ -46,21 +46,29 @@ pub(super) struct Opened {
 #[derive(Debug, Default)]
 pub(super) struct Late {
     name: String,
-    sockets: Vec<Arc<OwnedFd>>,
+    /// Those of each bound address, in the order in which they are dealt to
+    /// shards.
+    groups: Vec<Vec<Arc<OwnedFd>>>,
     tcp: TcpOptions,
     backlog: u32,
+    same_cpu: bool,
+    cpus: Arc<[usize]>,
 }
 
 /// Lets clients in at a listener's sockets, and deals them out: to each shard
-/// its own.
+/// its own. `cpus` are those that shards are pinned to.
 pub(super) fn open(
     config: &Config,
     listener: &Listener,
     group: Vec<Bound>,
     shards: usize,
+    cpus: &Arc<[usize]>,
 ) -> Result<Opened, Error> {
     for bound in &group {
         if let Address::Tcp { .. } = bound.address {
+            if listener.accept == Accept::SameCpu {
+                steer(listener, bound.fds.iter().map(AsFd::as_fd), cpus)?;
+            }
             for fd in &bound.fds {
                 socket::ask_tcp(fd.as_fd(), &listener.tcp, listener.backlog)
                     .map_err(|error| Error::System(format!("{}: {error}", listener.name)))?;
@@ -70,7 +78,7 @@ pub(super) fn open(
             .listen()
             .map_err(|error| Error::System(error.to_string()))?;
     }
-    let mut opened = Opened::new(config, listener, shards);
+    let mut opened = Opened::new(config, listener, shards, cpus);
     for bound in group {
         let mut sockets: Vec<Arc<OwnedFd>> = bound.fds.into_iter().map(Arc::new).collect();
         if bound.file.is_some() {
@@ -84,6 +92,26 @@ pub(super) fn open(
     Ok(opened)
 }
 
+/// Has each shard get what comes in on its CPU: of the sockets of a group, in
+/// the order in which they are dealt to shards.
+fn steer<'a>(
+    listener: &Listener,
+    group: impl Iterator<Item = BorrowedFd<'a>>,
+    cpus: &Arc<[usize]>,
+) -> Result<(), Error> {
+    let steering = Steering::new(Arc::clone(cpus));
+    for (index, fd) in group.enumerate() {
+        steering.steer(fd, index).map_err(|error| {
+            Error::System(format!(
+                "{}: connections cannot be steered to the CPU they come in on ({error}); \
+                 write accept: Spread",
+                listener.name
+            ))
+        })?;
+    }
+    Ok(())
+}
+
 /// Does so with inherited ones. Every one of them becomes a door, so that
 /// nobody who waits behind it is forgotten: a shard may have several. Where
 /// there are more shards than sockets, others are bound beside them, which
@@ -95,8 +123,9 @@ pub(super) fn take_over(
     listener: &Listener,
     claims: Vec<Claim>,
     shards: usize,
+    cpus: &Arc<[usize]>,
 ) -> Opened {
-    let mut opened = Opened::new(config, listener, shards);
+    let mut opened = Opened::new(config, listener, shards, cpus);
     for claim in claims {
         let mut sockets = claim.sockets;
         let is_tcp = matches!(claim.bound, Address::Tcp { .. });
@@ -117,7 +146,7 @@ pub(super) fn take_over(
                 }
             }
         }
-        opened.late.sockets.extend(sockets.iter().cloned());
+        opened.late.groups.push(sockets.clone());
         opened.deal(claim.bound, claim.activated, sockets);
     }
     opened.describe();
@@ -125,7 +154,7 @@ pub(super) fn take_over(
 }
 
 impl Opened {
-    fn new(config: &Config, listener: &Listener, shards: usize) -> Self {
+    fn new(config: &Config, listener: &Listener, shards: usize, cpus: &Arc<[usize]>) -> Self {
         Self {
             entry: Entry {
                 configured: listener.address.clone(),
@@ -136,9 +165,11 @@ impl Opened {
             doors: vec![Vec::new(); shards],
             late: Late {
                 name: listener.name.clone(),
-                sockets: Vec::new(),
+                groups: Vec::new(),
                 tcp: listener.tcp.clone(),
                 backlog: listener.backlog,
+                same_cpu: listener.accept == Accept::SameCpu,
+                cpus: Arc::clone(cpus),
             },
         }
     }
@@ -177,16 +208,23 @@ impl Late {
     ///
     /// A socket does not listen.
     pub(super) fn finish(self) -> Result<(), Error> {
-        for fd in &self.sockets {
+        let steering = Steering::new(Arc::clone(&self.cpus));
+        let numbered = |group: &Vec<Arc<OwnedFd>>| group.clone().into_iter().enumerate();
+        for (index, fd) in self.groups.iter().flat_map(numbered) {
             let fd = fd.as_fd();
-            let failed = |error| Error::System(format!("{}: {error}", self.name));
             if socket::local_address(fd).is_ok_and(|address| address.is_some()) {
-                if let Err(error) = socket::ask_tcp_anew(fd, &self.tcp, self.backlog) {
-                    log::warn!("{}: tcp stays as it was: {error}", self.name);
+                let steered = match self.same_cpu {
+                    true => steering.steer(fd, index),
+                    false => steering.release(fd, index),
+                };
+                let asked = socket::ask_tcp_anew(fd, &self.tcp, self.backlog);
+                if let Err(error) = steered.and(asked) {
+                    log::warn!("{}: accept and tcp stay as they were: {error}", self.name);
                 }
                 socket::prepare_for_accepting(fd);
             }
-            socket::set_backlog(fd, self.backlog).map_err(failed)?;
+            socket::set_backlog(fd, self.backlog)
+                .map_err(|error| Error::System(format!("{}: {error}", self.name)))?;
         }
         Ok(())
     }

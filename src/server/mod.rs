@@ -1,21 +1,24 @@
 //! The public face of a running front door.
 //!
 //! [`Server`] checks and binds, [`Running`] serves, and a [`Handle`] is a hold
-//! on it for any thread. `place` decides where shards run, `listeners` keeps
-//! what is bound, or was left to this process ([`Inheritance`]), `offer` is what
-//! it can leave to another one, `thread` is one shard's.
+//! on it for any thread. [`Layout`] is where shards run, `machine` whether that
+//! can be, `listeners` keeps what is bound, or was left to this process
+//! ([`Inheritance`]), `offer` is what it can leave to another one, `thread` is one
+//! shard's.
 
 mod demands;
 mod handle;
 mod inheritance;
+mod layout;
 mod listeners;
+mod machine;
 mod offer;
-mod place;
 mod thread;
 
 pub use handle::Handle;
 pub(crate) use inheritance::Group;
 pub use inheritance::Inheritance;
+pub use layout::Layout;
 pub(crate) use offer::Offer;
 
 use std::sync::Arc;
@@ -43,7 +46,10 @@ use listeners::Late;
 #[derive(Debug)]
 pub struct Server {
     plan: Arc<Plan>,
+    /// The CPU of each shard, if it is pinned.
     placement: Vec<Option<usize>>,
+    /// Those CPUs; none if shards are not pinned.
+    cpus: Arc<[usize]>,
     listeners: Vec<ListenerStats>,
     /// For each shard and each listener, its sockets.
     sockets: Vec<Vec<Vec<Door>>>,
@@ -76,8 +82,7 @@ impl Server {
     ///
     /// [`Error::System`] for what this machine, or so many shards, cannot do.
     pub fn check(config: &Config) -> Result<(), Error> {
-        let placement = place::placement(config)?;
-        demands::check(config, placement.len())
+        demands::check(config, &Layout::of(config)?.shards)
     }
 
     /// Checks everything, reads certificates and keys, and binds every
@@ -100,10 +105,12 @@ impl Server {
     /// Those of [`new`](Self::new). Then nothing is changed about the sockets
     /// that were left.
     pub fn inheriting(config: Config, mut inheritance: Inheritance) -> Result<Self, Error> {
-        let placement = place::placement(&config)?;
-        demands::check(&config, placement.len())?;
+        let layout = Layout::of(&config)?;
+        demands::check(&config, &layout.shards)?;
         let plan = Arc::new(Plan::new(config)?);
-        place::check_machine(&plan.config, placement.len())?;
+        machine::check(&plan.config, layout.shards.len())?;
+        machine::tell(&layout.troubles());
+        let (cpus, placement) = (layout.cpus(), layout.shards);
         let shards = placement.len();
         let cannot = |error: BindError| Error::System(error.to_string());
         let listening = &plan.config.listeners;
@@ -126,9 +133,9 @@ impl Server {
         for (listener, claims) in listening.iter().zip(claims) {
             let opened = if claims.is_empty() {
                 let group = bound.next().unwrap_or_default();
-                listeners::open(&plan.config, listener, group, shards)?
+                listeners::open(&plan.config, listener, group, shards, &cpus)?
             } else {
-                listeners::take_over(&plan.config, listener, claims, shards)
+                listeners::take_over(&plan.config, listener, claims, shards, &cpus)
             };
             entries.push(opened.entry);
             late.push(opened.late);
@@ -143,13 +150,14 @@ impl Server {
         let handle = Handle::new(
             mesh.commands(),
             config,
-            placement.len(),
+            placement.clone(),
             entries,
             inheritance,
         );
         Ok(Self {
             plan,
             placement,
+            cpus,
             listeners,
             sockets,
             late,
@@ -187,6 +195,7 @@ impl Server {
         let Self {
             plan,
             placement,
+            cpus,
             listeners,
             sockets,
             late,
@@ -204,7 +213,7 @@ impl Server {
                 (fresh, limits::TICKET_KEY_ROTATION)
             }
         };
-        let tunnels_possible = place::tunnels_possible(placement.len());
+        let tunnels_possible = machine::tunnels_possible(placement.len());
         let loads = shard::Loads::new(placement.len());
         let resolver = Resolver::new();
         let (ended_tx, ended) = flume::bounded(1);
@@ -220,6 +229,7 @@ impl Server {
             let setup = shard::Setup {
                 seat,
                 cpu,
+                cpus: cpus.clone(),
                 plan: plan.clone(),
                 keys: keys.clone(),
                 resolver: resolver.clone(),

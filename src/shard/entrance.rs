@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
@@ -20,7 +20,7 @@ use crate::runtime;
 use crate::sys::socket;
 use crate::timer::Tick;
 use crate::tls::TicketTerms;
-use crate::tunnel::{self, Cause, CloseReason, Phase, Side, Summary, Terms};
+use crate::tunnel::{self, Cause, CloseReason, Phase, Record, Side, Summary, Terms};
 
 /// One listener on one shard.
 #[derive(Debug)]
@@ -60,6 +60,8 @@ struct Wishes {
     backlog: u32,
     /// None: it is no door for TCP.
     tcp: Option<TcpOptions>,
+    /// It is for what comes in on its shard's CPU.
+    same_cpu: bool,
 }
 
 impl Wishes {
@@ -71,6 +73,7 @@ impl Wishes {
                 Address::Tcp { .. } | Address::Systemd(_) => Some(listener.tcp.clone()),
                 Address::Unix(_) => None,
             },
+            same_cpu: listener.accept == Accept::SameCpu,
         }
     }
 }
@@ -81,12 +84,19 @@ impl Door {
         Self { fd }
     }
 
-    fn become_like(&self, wishes: &Wishes) -> io::Result<()> {
+    fn become_like(&self, wishes: &Wishes, shard: &Shard) -> io::Result<()> {
         let fd = self.fd.as_fd();
         if let Some(tcp) = &wishes.tcp
             && socket::local_address(fd)?.is_some()
         {
             socket::ask_tcp_anew(fd, tcp, wishes.backlog)?;
+            // A shard has as many doors as its listener has groups of sockets,
+            // one in each, which began to listen in the order of the shards.
+            if wishes.same_cpu {
+                shard.steering.steer(fd, shard.number)?;
+            } else {
+                shard.steering.release(fd, shard.number)?;
+            }
         }
         socket::set_backlog(fd, wishes.backlog)
     }
@@ -244,9 +254,9 @@ impl Shard {
             }
             if !entrance.has(&present) {
                 present = entrance.wishes.borrow().clone();
-                if let Err(error) = door.become_like(&present) {
+                if let Err(error) = door.become_like(&present, self) {
                     let address = &entrance.address;
-                    log::warn!("{address}: backlog and tcp stay as they were: {error}");
+                    log::warn!("{address}: backlog, tcp and accept stay as they were: {error}");
                 }
             }
             for taken in 0.. {
@@ -265,7 +275,7 @@ impl Shard {
                 match socket::accept_from(door.fd.as_fd()) {
                     Ok((client, peer)) => {
                         refused = false;
-                        self.receive(entrance, client, peer.map(|peer| peer.ip()));
+                        self.receive(entrance, client, peer);
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         if closing {
@@ -329,11 +339,16 @@ impl Shard {
 
     /// Finds out what becomes of an accepted connection: who may not come in is
     /// reset, so that it knows at once, and nothing of it stays in the kernel.
-    fn receive(self: &Rc<Self>, entrance: &Rc<Entrance>, client: OwnedFd, peer: Option<IpAddr>) {
+    fn receive(
+        self: &Rc<Self>,
+        entrance: &Rc<Entrance>,
+        client: OwnedFd,
+        peer: Option<SocketAddr>,
+    ) {
         let counters = &self.around.counters;
         counters.accepted.add(1);
         let terms = entrance.terms();
-        if let Some(peer) = peer
+        if let Some(peer) = peer.map(|peer| peer.ip())
             // Who sends a header says in it who the client is.
             && !terms.takes_header(Some(peer))
             && let Err(cause) = self.around.admit(&terms, peer)
@@ -345,21 +360,27 @@ impl Shard {
             return;
         }
         if let Some(client) = self.hand_over(entrance, client) {
-            self.carry(entrance, client);
+            self.carry(entrance, client, peer);
         }
     }
 
     /// Starts the tunnel of a connection.
-    pub(super) fn carry(self: &Rc<Self>, entrance: &Rc<Entrance>, client: OwnedFd) {
+    pub(super) fn carry(
+        self: &Rc<Self>,
+        entrance: &Rc<Entrance>,
+        client: OwnedFd,
+        peer: Option<SocketAddr>,
+    ) {
         self.around.counters.tunnels_open.add(1);
         self.room.enter();
         entrance.room.enter();
         self.tell_load();
         let (shard, entrance, terms) = (self.clone(), entrance.clone(), entrance.terms());
+        let (slot, record) = self.around.records.add(terms.listener.clone(), peer);
         self.queues.spawn_data(async move {
             let around = &shard.around;
             // A fault in one tunnel ends that tunnel, and nothing else.
-            let run = AssertUnwindSafe(tunnel::run(around, &terms, client));
+            let run = AssertUnwindSafe(tunnel::run(around, &terms, &record, client));
             let summary = run.catch_unwind().await.unwrap_or_else(|_| {
                 around.counters.panics.add(1);
                 Summary::panicked()
@@ -369,7 +390,8 @@ impl Shard {
             entrance.room.leave();
             shard.room.leave();
             shard.tell_load();
-            shard.record(&summary);
+            around.records.remove(slot);
+            shard.tell_end(&record, &summary);
             shard.emptier();
         });
     }
@@ -388,7 +410,7 @@ impl Shard {
     /// One line for a tunnel's end. What is out of the ordinary is a warning,
     /// but not more than one a second: a backend that is down ends tunnels by
     /// the thousand.
-    fn record(&self, summary: &Summary) {
+    fn tell_end(&self, record: &Record, summary: &Summary) {
         let mut passed_over = 0;
         let level = if summary.reason.cause == Cause::Panic {
             log::Level::Error
@@ -409,14 +431,9 @@ impl Shard {
         if !log::log_enabled!(level) {
             return;
         }
-        let Summary {
-            reason,
-            detail,
-            bytes_up,
-            bytes_down,
-            service,
-        } = summary;
-        let service = service.as_ref().map_or("?", |service| service.name());
+        let Summary { reason, detail } = summary;
+        let service = record.service().map_or("?", |service| service.name());
+        let (bytes_up, bytes_down) = (record.bytes_up.get(), record.bytes_down.get());
         let detail = detail.as_deref().unwrap_or("");
         let colon = if detail.is_empty() { "" } else { ": " };
         let since = match passed_over {
@@ -437,9 +454,6 @@ impl Summary {
         Self {
             reason: CloseReason::new(Phase::Relay, Side::Server, Cause::Panic),
             detail: Some("a fault in adit; please report it".into()),
-            bytes_up: 0,
-            bytes_down: 0,
-            service: None,
         }
     }
 }

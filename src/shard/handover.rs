@@ -63,7 +63,7 @@ impl Shard {
                 if !returned {
                     counters.adopted.add(1);
                 }
-                self.carry(&entrance, client);
+                self.carry_adopted(&entrance, client);
             }
             Some(entrance) if returned => self.keep(entrance, client),
             _ if !returned => {
@@ -103,9 +103,16 @@ impl Shard {
                 entrance.room.poll_free(cx)
             })
             .await;
-            shard.carry(&entrance, client);
+            shard.carry_adopted(&entrance, client);
             shard.doors_open.set(shard.doors_open.get() - 1);
         });
+    }
+
+    /// Starts the tunnel of a connection that another shard has accepted, and
+    /// whose client has to be asked for.
+    fn carry_adopted(self: &Rc<Self>, entrance: &Rc<Entrance>, client: OwnedFd) {
+        let peer = socket::peer_address(client.as_fd()).ok().flatten();
+        self.carry(entrance, client, peer);
     }
 
     /// The entrance with that address, be it one that has been closed.

@@ -24,16 +24,17 @@ use futures_lite::FutureExt;
 use futures_lite::future::poll_once;
 
 use crate::backend::{Making, Resolver, Service, Upstream};
-use crate::config::{self, AccessList, Address, Config, ProxyTlv};
+use crate::config::{self, AccessList, Address};
 use crate::later::Later;
 use crate::limits;
 use crate::mesh::{Mesh, Order, Report, Seat};
 use crate::metrics::{Counters, ServiceStats, ShardStats};
 use crate::plan::Plan;
 use crate::runtime::{self, Job, Queues};
+use crate::sys::socket::Steering;
 use crate::timer::{Tick, Timers};
 use crate::tls::{self, ClientParts, TicketKeys, TicketTerms};
-use crate::tunnel::{Ids, Pace, Rates, Scratch, Surroundings, Terms, Turns, Way};
+use crate::tunnel::{Ids, Pace, Rates, Records, Scratch, Surroundings, Terms, Turns, Way};
 pub(crate) use entrance::Door;
 use entrance::Entrance;
 pub(crate) use loads::Loads;
@@ -45,6 +46,8 @@ pub(crate) use room::descriptors_suffice_for;
 pub(crate) struct Setup {
     pub(crate) seat: Seat,
     pub(crate) cpu: Option<usize>,
+    /// Those of all shards; none if they are not pinned.
+    pub(crate) cpus: Arc<[usize]>,
     pub(crate) plan: Arc<Plan>,
     pub(crate) keys: TicketKeys,
     pub(crate) resolver: Resolver,
@@ -60,6 +63,8 @@ pub(crate) struct Setup {
 pub(crate) struct Shard {
     number: usize,
     cpu: Option<usize>,
+    /// To which shard connections go that come in on a CPU.
+    steering: Steering,
     mesh: Mesh,
     queues: Queues,
     resolver: Resolver,
@@ -120,6 +125,7 @@ impl Shard {
         let Setup {
             seat,
             cpu,
+            cpus,
             plan,
             keys,
             resolver,
@@ -132,6 +138,7 @@ impl Shard {
         let shard = Rc::new(Self {
             number,
             cpu,
+            steering: Steering::new(cpus),
             mesh: seat.mesh,
             queues: Queues::new(),
             resolver,
@@ -145,6 +152,7 @@ impl Shard {
                 cut: Cell::new(false),
                 leaving: Cell::new(false),
                 ids: Ids::new(number),
+                records: Records::default(),
             }),
             keys: RefCell::new(keys),
             entrances: RefCell::default(),
@@ -338,8 +346,9 @@ impl Shard {
             entrances.push(PreparedEntrance {
                 listener: listener.clone(),
                 terms: Rc::new(Terms {
+                    listener: listener.name.as_str().into(),
                     tls,
-                    hears_hello: listener.passthrough || wants_name(listener, config),
+                    hears_hello: listener.passthrough,
                     ways,
                     service: service(listener.service)?,
                     access: Rc::new(AccessList::new(&listener.access)),
@@ -594,18 +603,4 @@ fn rekeyed(terms: &Terms, tickets: Option<&TicketTerms>, keys: &TicketKeys) -> O
             None
         }
     }
-}
-
-/// Whether somebody has to know the name that a listener's clients ask for.
-fn wants_name(listener: &config::Listener, config: &Config) -> bool {
-    let tells_name = |index: &usize| {
-        let service = config.services.get(*index);
-        let header = service.and_then(|service| service.proxy_protocol.as_ref());
-        header.is_some_and(|header| header.tlvs.contains(&ProxyTlv::Authority))
-    };
-    let mut services = listener.routes.iter().map(|route| route.service);
-    let routed = listener.routes.iter().any(|route| !route.sni.is_empty());
-    routed
-        || listener.tls.is_some()
-            && (tells_name(&listener.service) || services.any(|index| tells_name(&index)))
 }

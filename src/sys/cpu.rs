@@ -1,4 +1,4 @@
-//! The CPUs that this process may run on.
+//! The CPUs that this process may run on, and does.
 
 use std::io;
 
@@ -33,6 +33,31 @@ pub fn allowed() -> io::Result<Vec<usize>> {
     }
 }
 
+/// Lets the calling thread run on that CPU alone, and with it the threads that
+/// it starts (sched_setaffinity(2)).
+///
+/// # Errors
+///
+/// EINVAL if the CPU is not there, is offline, or the process may not use it.
+pub fn pin(cpu: usize) -> io::Result<()> {
+    const WORD_BITS: usize = u64::BITS as usize;
+    let mut words = vec![0u64; cpu / WORD_BITS + 1];
+    words[cpu / WORD_BITS] = 1 << (cpu % WORD_BITS);
+    // SAFETY: the kernel reads as many bytes as the vector holds; what its own
+    // mask has beyond is taken for zero.
+    let outcome = unsafe {
+        libc::sched_setaffinity(
+            0,
+            words.len() * size_of::<u64>(),
+            words.as_ptr().cast::<libc::cpu_set_t>(),
+        )
+    };
+    if outcome < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,5 +71,18 @@ mod tests {
             .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
             .unwrap();
         assert_eq!(allowed().unwrap(), parse_cpu_list(shown.trim()).unwrap());
+    }
+
+    #[test]
+    fn a_thread_is_pinned_and_no_other() {
+        let before = allowed().unwrap();
+        let last = *before.last().unwrap();
+        let pinned = std::thread::spawn(move || {
+            pin(last).unwrap();
+            allowed().unwrap()
+        });
+        assert_eq!(pinned.join().unwrap(), [last]);
+        assert_eq!(allowed().unwrap(), before);
+        assert!(pin(1 << 20).is_err());
     }
 }

@@ -4,7 +4,7 @@
 //! are safe to call:
 //!
 //! - [`activation`]: what a process is handed at its start;
-//! - [`cpu`]: the CPUs that this process may use, and lists of CPUs;
+//! - [`cpu`]: the CPUs that this process may use, and pinning to one;
 //! - [`cpu_time`]: what processes and threads have used of them;
 //! - `local_time`: the offset that syslog stamps need;
 //! - [`notify`]: what a service tells its manager;
@@ -12,7 +12,9 @@
 //! - [`ring`]: how the executors' rings are set up;
 //! - [`rlimit`]: resource limits;
 //! - [`socket`]: listeners, connections, and what is set on them;
-//! - `stream`: between descriptors and the executor's streams.
+//! - `stream`: between descriptors and the executor's streams;
+//! - [`topology`]: cores, caches and NUMA nodes; [`quota`]: how much CPU time
+//!   there is.
 //!
 //! Unsafe code is needed to hand pointers to system calls that neither the
 //! standard library nor socket2 makes, and to stand in for a function of
@@ -26,7 +28,9 @@ pub mod cpu_time;
 pub(crate) mod local_time;
 pub mod notify;
 pub mod preflight;
+pub mod quota;
 pub mod ring;
 pub mod rlimit;
 pub mod socket;
 pub(crate) mod stream;
+pub mod topology;

@@ -4,15 +4,16 @@
 //! Off the shards, a [`Loader`] reads a listener's files into [`ServerParts`]:
 //! `pem` cuts them into blocks, `identity` pairs a certificate with its key and
 //! its OCSP response (`ocsp`), `directory` finds many, `store` keeps them small.
-//! Each shard makes its own `resolver` from that, which chooses by name, and its
-//! own verifier of clients (`client_verify`, by `subject`). `client` is the
-//! other side: TLS towards backends.
+//! Each shard makes its own `resolver` from that, which chooses by name (and
+//! leaves that in `heard`), and its own verifier of clients (`client_verify`, by
+//! `subject`). `client` is the other side: TLS towards backends.
 
 mod authorities;
 mod certificate;
 mod client;
 mod client_verify;
 mod directory;
+pub(crate) mod heard;
 mod identity;
 mod key_log;
 mod names;

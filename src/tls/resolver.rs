@@ -10,6 +10,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 
+use super::heard;
 use super::store::Store;
 use crate::config::SniNoMatch;
 use crate::limits;
@@ -59,6 +60,9 @@ impl Resolver {
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if let Some(name) = hello.server_name() {
+            heard::leave(name);
+        }
         let place = self.store.choose(
             hello.server_name(),
             // In TLS 1.2 rustls leaves those out that no common suite has.

@@ -13,6 +13,7 @@ use super::closing::Farewell;
 use super::end::{Link, Party};
 use super::facts::Facts;
 use super::parting::Parting;
+use super::record::Record;
 use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel};
 use crate::limits;
 use crate::proxy_protocol::{self, Parsed};
@@ -55,21 +56,20 @@ impl Origin {
     }
 }
 
-/// What a ClientHello says that routes go by. rustls tells the name to none
-/// but those who read the ClientHello themselves.
+/// What the ClientHello of TLS that is passed through says, beside the name,
+/// that routes go by.
 #[derive(Debug, Default)]
 pub(super) struct Hello {
-    name: Option<String>,
     protocols: Vec<Vec<u8>>,
 }
 
 impl Hello {
     /// What is known of a client that has said this, and that end of whose
     /// connection is ours.
-    pub(super) fn facts<'a>(&'a self, client: &'a impl Party) -> Facts<'a> {
+    pub(super) fn facts<'a>(&'a self, record: &'a Record, client: &'a impl Party) -> Facts<'a> {
         let facts = client.facts();
         Facts {
-            name: self.name.as_deref(),
+            name: record.name(),
             protocols: match &facts.tls {
                 Some(_) => facts.protocols,
                 None => self.protocols.iter().map(Vec::as_slice).collect(),
@@ -126,6 +126,9 @@ impl Tunnel<'_> {
             let needed = match proxy_protocol::parse(&arrival.early) {
                 Ok(Parsed::Whole(header)) => {
                     arrival.origin.claimed = header.command.addresses();
+                    if let Some((source, _)) = arrival.origin.claimed {
+                        self.record.claim(source);
+                    }
                     let len = header.len;
                     arrival.early.drain(..len);
                     // The peer's own connections (LOCAL) were admitted with it.
@@ -170,8 +173,10 @@ impl Tunnel<'_> {
             match acceptor.accept() {
                 Ok(Some(accepted)) => {
                     let hello = accepted.client_hello();
+                    if let Some(name) = hello.server_name() {
+                        self.record.hear(name.into());
+                    }
                     let hello = Hello {
-                        name: hello.server_name().map(str::to_owned),
                         protocols: hello
                             .alpn()
                             .map(|names| names.map(<[u8]>::to_vec).collect())

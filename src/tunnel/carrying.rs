@@ -37,8 +37,6 @@ pub(super) struct Carrying<'a, C, B> {
     settles: Option<Tick>,
     /// What the client sent before there was a backend.
     early: Vec<u8>,
-    bytes_up: u64,
-    bytes_down: u64,
 }
 
 impl<'a, C: Party, B: Party> Carrying<'a, C, B> {
@@ -53,8 +51,6 @@ impl<'a, C: Party, B: Party> Carrying<'a, C, B> {
             untaken: None,
             settles: Some(now.after(limits::SETTLING)),
             early: Vec::new(),
-            bytes_up: 0,
-            bytes_down: 0,
         }
     }
 
@@ -68,9 +64,7 @@ impl<'a, C: Party, B: Party> Carrying<'a, C, B> {
     fn push_early(&mut self, cx: &Context<'_>, scratch: &mut Scratch) -> Result<(), EndError> {
         let early = std::mem::take(&mut self.early);
         let take = self.tunnel.terms.buffer_size;
-        let up = early.len() as u64;
-        self.bytes_up += up;
-        self.tunnel.around.counters.bytes_up.add(up);
+        self.tunnel.carried(early.len() as u64, 0);
         let wire = &mut scratch.backend_wire;
         let mut backend = self.backend.wired(cx.waker(), wire, take);
         // It is no more than there is room to seal.
@@ -106,10 +100,7 @@ impl<C: Party, B: Party> Carry for Carrying<'_, C, B> {
                 &mut scratch.plain,
             );
             let (up, down) = (progress.up as u64, progress.down as u64);
-            self.bytes_up += up;
-            self.bytes_down += down;
-            around.counters.bytes_up.add(up);
-            around.counters.bytes_down.add(down);
+            tunnel.carried(up, down);
             moved |= progress.live;
             if let Poll::Ready(outcome) = over {
                 return Poll::Ready(Ok(outcome));
@@ -156,12 +147,10 @@ impl<C: Party, B: Party> Carry for Carrying<'_, C, B> {
     }
 
     fn end(self: Box<Self>, over: Result<Outcome<EndError>, Stop>) -> Box<Parting> {
-        let (bytes_up, bytes_down) = (self.bytes_up, self.bytes_down);
-        let parting = match over {
+        Box::new(match over {
             Ok(outcome) => self.ended(outcome),
             Err(stop) => self.stopped(stop),
-        };
-        Box::new(parting.carried(bytes_up, bytes_down))
+        })
     }
 }
 

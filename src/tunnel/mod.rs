@@ -24,6 +24,7 @@ mod opening;
 mod parting;
 mod plain;
 mod rates;
+mod record;
 pub mod relay;
 mod scratch;
 mod tls;
@@ -33,6 +34,7 @@ mod unsent;
 pub use close::{Cause, CloseReason, Phase, Side};
 pub(crate) use id::Ids;
 pub(crate) use rates::{Counted, Pace, Rates};
+pub(crate) use record::{Record, Records, Stage};
 pub(crate) use scratch::Scratch;
 pub(crate) use turns::Turns;
 
@@ -70,16 +72,20 @@ pub(crate) struct Surroundings {
     pub(crate) leaving: Cell<bool>,
     /// Names for tunnels.
     pub(crate) ids: Ids,
+    /// What is known of each that is open.
+    pub(crate) records: Records,
 }
 
 /// What all tunnels of a listener have in common. A tunnel keeps what it
 /// began with when the configuration changes.
 #[derive(Clone, Debug)]
 pub(crate) struct Terms {
+    /// The listener's name.
+    pub(crate) listener: Rc<str>,
     /// What clients are spoken to with; `None`: plaintext.
     pub(crate) tls: Option<Arc<ServerConfig>>,
-    /// The ClientHello is read before anything is done with it: TLS is passed
-    /// through, or the name in it has to be known.
+    /// TLS is passed through, so that the ClientHello is read here, for the
+    /// routes.
     pub(crate) hears_hello: bool,
     /// How the service is chosen: by the first that fits.
     pub(crate) ways: Vec<Way>,
@@ -103,26 +109,27 @@ pub(crate) struct Way {
     pub(crate) service: Rc<Service>,
 }
 
-/// What one tunnel carried, and how it ended.
+/// How one tunnel ended.
 #[derive(Debug)]
 pub(crate) struct Summary {
     pub(crate) reason: CloseReason,
     /// The particulars, where there are any.
     pub(crate) detail: Option<String>,
-    pub(crate) bytes_up: u64,
-    pub(crate) bytes_down: u64,
-    /// Where it led to, unless a fault kept that from being known.
-    pub(crate) service: Option<Rc<Service>>,
 }
 
 /// Carries one connection from its accept to its end.
-pub(crate) async fn run(around: &Surroundings, terms: &Terms, client: OwnedFd) -> Summary {
+pub(crate) async fn run(
+    around: &Surroundings,
+    terms: &Terms,
+    record: &Record,
+    client: OwnedFd,
+) -> Summary {
     let tunnel = Tunnel {
         around,
         terms,
+        record,
         alarm: around.timers.alarm(),
         way: Cell::new(None),
-        backend: Cell::new(None),
     };
     // Each phase lives on the heap while it lasts. In the task itself there
     // would be room for the largest of them, and for what is handed from one
@@ -134,30 +141,28 @@ pub(crate) async fn run(around: &Surroundings, terms: &Terms, client: OwnedFd) -
         }
         Err(parting) => parting,
     };
-    let mut summary = if parting.takes_time() {
+    if parting.takes_time() {
+        record.parts();
         Box::pin(tunnel.part(parting)).await
     } else {
         parting.close()
-    };
-    summary.service = Some(tunnel.service().clone());
-    summary
+    }
 }
 
 /// What one tunnel has at hand in all its phases.
 struct Tunnel<'a> {
     around: &'a Surroundings,
     terms: &'a Terms,
+    record: &'a Record,
     alarm: Alarm,
     /// Which of the terms' ways it goes; `None`: none of them.
     way: Cell<Option<usize>>,
-    /// The backend that counts it as one of its tunnels.
-    backend: Cell<Option<u32>>,
 }
 
 impl Drop for Tunnel<'_> {
     fn drop(&mut self) {
-        if let Some(backend) = self.backend.get() {
-            self.service().give_back(backend as usize);
+        if let Some(backend) = self.record.backend() {
+            self.service().give_back(backend);
         }
     }
 }
@@ -204,6 +209,19 @@ impl Tunnel<'_> {
     fn service(&self) -> &Rc<Service> {
         let way = self.way.get().and_then(|way| self.terms.ways.get(way));
         way.map_or(&self.terms.service, |way| &way.service)
+    }
+
+    /// So many more plaintext bytes have passed.
+    fn carried(&self, up: u64, down: u64) {
+        let Record {
+            bytes_up,
+            bytes_down,
+            ..
+        } = self.record;
+        bytes_up.set(bytes_up.get() + up);
+        bytes_down.set(bytes_down.get() + down);
+        self.around.counters.bytes_up.add(up);
+        self.around.counters.bytes_down.add(down);
     }
 
     /// Ready when the tunnel is to stop; else it is polled again by `due`.

@@ -28,6 +28,7 @@ use super::{Cause, CloseReason, Counted, Phase, Side, Stop, Tunnel};
 use crate::backend::{ConnectError, Connected, Lease, Seek};
 use crate::runtime::Socket;
 use crate::timer::Tick;
+use crate::tls::heard;
 
 type End = (CloseReason, Option<String>);
 
@@ -88,8 +89,9 @@ impl Tunnel<'_> {
         told: Told,
         early: Vec<u8>,
     ) -> Opened<'a> {
-        self.choose(|| told.hello.facts(&client));
+        self.choose(|| told.hello.facts(self.record, &client));
         let service = self.service();
+        self.record.seeks(service);
         // Where this fails, the client is reset: it would take an orderly end
         // for an empty answer. It is owed nothing but tickets, so that there is
         // nothing to wait for.
@@ -115,7 +117,8 @@ impl Tunnel<'_> {
             if let Some(wanted) = service.proxy_protocol() {
                 let ends = told.origin.ends(&client.link().socket);
                 let id = self.around.ids.next();
-                let header = announce::header(wanted, ends, &told.hello.facts(&client), &id);
+                let header =
+                    announce::header(wanted, ends, &told.hello.facts(self.record, &client), &id);
                 link.unsent.keep(&header);
             }
             let Some(upstream) = service.tls() else {
@@ -155,7 +158,7 @@ impl Tunnel<'_> {
     /// The tunnel has its backend, and is counted as one of its from now on.
     fn keep(&self, lease: Lease<'_>) {
         // There are no more than limits::BACKENDS_MAX.
-        self.backend.set(Some(lease.keep() as u32));
+        self.record.carries(lease.keep() as u32);
     }
 
     async fn shake_with_client(
@@ -180,6 +183,7 @@ impl Tunnel<'_> {
         let (cause, detail) = match shaken {
             Ok(session) => {
                 around.counters.handshake(session.negotiated);
+                self.record.agree(session.negotiated);
                 if session.negotiated.resumed {
                     self.give_handshake_back(taken);
                 }
@@ -277,7 +281,10 @@ impl Tunnel<'_> {
                 return self.poll_stop(cx, due).map(Err);
             }
             let scratch = &mut *self.around.scratch.borrow_mut();
-            let step = end.poll_handshake(cx, &mut scratch.wire);
+            let (step, name) = heard::during(|| end.poll_handshake(cx, &mut scratch.wire));
+            if let Some(name) = name {
+                self.record.hear(name);
+            }
             turns.spend(began, Instant::now());
             match step {
                 Poll::Ready(shaken) => Poll::Ready(Ok(shaken)),

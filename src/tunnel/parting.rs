@@ -21,13 +21,7 @@ pub(super) struct Parting {
 impl Parting {
     pub(super) fn new((reason, detail): (CloseReason, Option<String>)) -> Self {
         Self {
-            summary: Summary {
-                reason,
-                detail,
-                bytes_up: 0,
-                bytes_down: 0,
-                service: None,
-            },
+            summary: Summary { reason, detail },
             client: None,
             backend: None,
         }
@@ -40,11 +34,6 @@ impl Parting {
 
     pub(super) fn backend(mut self, link: Link, farewell: Farewell) -> Self {
         self.backend = Some((link, farewell));
-        self
-    }
-
-    pub(super) fn carried(mut self, bytes_up: u64, bytes_down: u64) -> Self {
-        (self.summary.bytes_up, self.summary.bytes_down) = (bytes_up, bytes_down);
         self
     }
 

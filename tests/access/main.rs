@@ -8,6 +8,7 @@ mod balance;
 mod lists;
 mod rooms;
 mod source;
+mod steering;
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};

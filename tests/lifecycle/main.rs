@@ -12,6 +12,7 @@ mod descriptors;
 mod drain;
 mod idle;
 mod library;
+mod placement;
 mod reload;
 mod service;
 mod spread;

@@ -5,27 +5,31 @@
 //! opened.
 //!
 //! `listener` and `service` are the two sides of it, `certificate` what is shown
-//! on them, `backends` and `policy` how they speak.
+//! on them, `backends` and `policy` how they speak; `placement` is where shards
+//! run.
 
 mod backends;
 mod certificate;
 mod listener;
+mod placement;
 mod policy;
 mod service;
 
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use adit::Server;
 use adit::config::Config;
+use adit::sys::cpu;
 use adit::sys::preflight::{self, Finding, Needs, Severity};
 use adit::tls::Loader;
+use adit::{Layout, Server};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
+use super::output;
 use super::plan::{Format, RunPlan};
-use super::{output, run};
 use listener::ListenerReport;
+use placement::PlacementReport;
 use service::ServiceReport;
 
 pub(crate) fn run(plan: &RunPlan, format: Format) -> Result<Exit, Failure> {
@@ -56,6 +60,9 @@ struct Report {
     shards: usize,
     listeners: Vec<ListenerReport>,
     services: Vec<ServiceReport>,
+    /// Where shards run; without shards, if they cannot run as the
+    /// configuration has it.
+    placement: Option<PlacementReport>,
     machine: Vec<Finding>,
 }
 
@@ -67,7 +74,10 @@ impl Report {
             .iter()
             .map(|listener| ListenerReport::new(config, listener, &mut loader, now))
             .collect();
-        let shards = run::shard_count(config);
+        let layout = Layout::of(config).ok();
+        let shards = layout
+            .as_ref()
+            .map_or_else(|| shards_asked_for(config), |layout| layout.shards.len());
         let mut report = Self {
             ok: false,
             error: Server::check(config).err().map(|error| error.to_string()),
@@ -78,6 +88,9 @@ impl Report {
                 .iter()
                 .map(|service| ServiceReport::new(service, now))
                 .collect(),
+            placement: layout
+                .or_else(|| Layout::of_machine().ok())
+                .map(|layout| PlacementReport::new(&layout)),
             machine: preflight::check(&Needs::of(config, shards)).findings,
         };
         report.ok = report.exit() == Exit::Clean;
@@ -91,6 +104,7 @@ impl Report {
             shards: 0,
             listeners: Vec::new(),
             services: Vec::new(),
+            placement: None,
             machine: Vec::new(),
         }
     }
@@ -121,6 +135,9 @@ impl Report {
             line(&mut text, "ERROR", error);
             text.push('\n');
         }
+        if let Some(placement) = &self.placement {
+            placement.write(&mut text);
+        }
         let noun = if self.shards == 1 { "shard" } else { "shards" };
         let _ = writeln!(text, "machine, for {} {noun}", self.shards);
         if self.machine.is_empty() {
@@ -130,13 +147,7 @@ impl Report {
             );
         }
         for finding in &self.machine {
-            let label = match finding.severity {
-                Severity::Info => "note",
-                Severity::Warning => "warning",
-                Severity::Error => "ERROR",
-            };
-            let _ = writeln!(text, "  {label:<12} {}", finding.what);
-            let _ = writeln!(text, "  {:<12} {}", "  fix", finding.fix);
+            write_finding(&mut text, finding);
         }
         let _ = writeln!(
             text,
@@ -149,6 +160,25 @@ impl Report {
         );
         text
     }
+}
+
+/// How many shards are asked for, where it cannot be said on which CPUs.
+fn shards_asked_for(config: &Config) -> usize {
+    match (config.shards.count, &config.shards.cpus) {
+        (Some(count), _) => count.get(),
+        (None, Some(cpus)) => cpus.len(),
+        (None, None) => cpu::allowed().map_or(1, |cpus| cpus.len()),
+    }
+}
+
+fn write_finding(text: &mut String, finding: &Finding) {
+    let label = match finding.severity {
+        Severity::Info => "note",
+        Severity::Warning => "warning",
+        Severity::Error => "ERROR",
+    };
+    let _ = writeln!(text, "  {label:<12} {}", finding.what);
+    let _ = writeln!(text, "  {:<12} {}", "  fix", finding.fix);
 }
 
 /// One line: what it is about, and what there is to say.
@@ -204,6 +234,7 @@ mod tests {
             shards: 2,
             listeners: vec![listener],
             services: Vec::new(),
+            placement: None,
             machine,
         }
     }

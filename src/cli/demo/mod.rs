@@ -40,7 +40,6 @@ pub(crate) fn run(overrides: &Overrides) -> Result<Exit, Failure> {
     );
     "demonstration".clone_into(&mut config.services[0].name);
     overrides.apply(&mut config);
-    let shards = run::shard_count(&config);
     let admin = config.admin.clone();
 
     let _log = logging::install(&config.log)?;
@@ -54,8 +53,13 @@ pub(crate) fn run(overrides: &Overrides) -> Result<Exit, Failure> {
         backend::handler(move || handle.stats()),
     )
     .map_err(|error| Failure::runtime(format!("no thread for the demonstration: {error}")))?;
-    output::print(&welcome(&program(), identity.cert(), backend, shards))?;
-    run::announce(&server, shards);
+    output::print(&welcome(
+        &program(),
+        identity.cert(),
+        backend,
+        server.shards(),
+    ))?;
+    run::announce(&server);
     let succession = Succession::last("the demonstration serves as long as it does; restart it");
     run::serve(server, &admin, signals, succession, || {
         Err("the demonstration has no configuration to read again".into())

@@ -8,7 +8,7 @@ use super::super::error::clip;
 use super::super::position::{Node, SyntaxError};
 use super::super::units::{AlpnName, Backlog, Count, ListenAddress, Name, NetworkText, SniPattern};
 use super::super::{
-    Accept, ClientTls, Listener, Route, ServerTls, Service, SubjectPattern, Timeouts,
+    Accept, Address, ClientTls, Listener, Route, ServerTls, Service, SubjectPattern, Timeouts,
 };
 use super::access::{FileAccess, FileRates, FileTcp, networks};
 use super::client_tls::FileClientTls;
@@ -131,6 +131,12 @@ pub(super) fn listeners(
         }
         listener.max_connections = typed.max_connections.map(Count::get);
         if let Some(accept) = typed.accept {
+            if accept == Accept::SameCpu && matches!(listener.address, Address::Unix(_)) {
+                return Err(refuse(
+                    node.field("accept"),
+                    "connections of a Unix socket come in on no CPU of their own; write Spread or Balanced",
+                ));
+            }
             listener.accept = accept;
         }
         if let Some(own) = typed.timeouts {

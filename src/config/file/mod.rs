@@ -29,8 +29,10 @@ use super::error::clip;
 use super::position::{Kind, Node, Place, Span, SyntaxError};
 use super::reader::{read, sentence};
 use super::scan::scan;
-use super::units::{AdminSocket, BufferSize, Count, CpuList, ShardCount, WatchInterval};
-use super::{Admin, Config, ConfigError, Log, Shards, Timeouts, Truncation};
+use super::units::{
+    AdminSocket, BufferSize, CacheList, Count, CpuList, NodeList, ShardCount, WatchInterval,
+};
+use super::{Admin, Config, ConfigError, Log, Placement, Shards, Timeouts, Truncation};
 use crate::limits;
 use listener::{FileListener, listeners};
 use log::{FileLog, FileTimeouts};
@@ -117,6 +119,9 @@ struct FileConfig {
     services: Option<FileServices>,
     shards: Option<ShardCount>,
     cpus: Option<CpuList>,
+    nodes: Option<NodeList>,
+    caches: Option<CacheList>,
+    placement: Option<Placement>,
     buffer_size: Option<BufferSize>,
     timeouts: Option<FileTimeouts>,
     max_connections: Option<Count>,
@@ -158,6 +163,9 @@ impl FileConfig {
                     .and_then(|count| count.0)
                     .and_then(NonZeroUsize::new),
                 cpus: self.cpus.map(|cpus| cpus.0),
+                nodes: self.nodes.map(|nodes| nodes.0),
+                caches: self.caches.map(|caches| caches.0),
+                placement: self.placement.unwrap_or_default(),
             },
             buffer_size: self
                 .buffer_size

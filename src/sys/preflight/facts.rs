@@ -187,7 +187,7 @@ const OPERATIONS: &[(usize, &str)] = &[
 
 impl Kernel {
     /// The running one; 0.0 if it hides its version.
-    fn running() -> Self {
+    pub fn running() -> Self {
         sysctl("kernel/osrelease").unwrap_or(Self { major: 0, minor: 0 })
     }
 }

@@ -10,10 +10,12 @@
 mod bind;
 mod bind_error;
 mod connect;
+mod cpu_program;
 mod options;
 mod pass;
 mod passed;
 mod socket_file;
+mod steer;
 mod transfer;
 
 pub use bind::{Bound, bind_all, bind_group};
@@ -28,4 +30,5 @@ pub use options::{
 pub use pass::{Arrival, Channel};
 pub use passed::{adopt, bind_beside, bound_to};
 pub use socket_file::SocketFile;
+pub use steer::Steering;
 pub use transfer::{accept, accept_from, recv, send, send_more};

@@ -1,0 +1,231 @@
+//! What is known of an open tunnel, for whoever asks about it while it lives
+//! and for the line that tells of its end.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::backend::Service;
+use crate::metrics::Negotiated;
+
+/// What is known of one tunnel. It is written by the tunnel alone, as it comes
+/// to know it, and read by anybody on its shard.
+#[derive(Debug)]
+pub(crate) struct Record {
+    /// Its number on its shard, which is given once.
+    pub(crate) number: u64,
+    /// The name of the listener that it came in at.
+    pub(crate) listener: Rc<str>,
+    /// When it was accepted.
+    pub(crate) accepted: Instant,
+    client: Cell<Option<SocketAddr>>,
+    stage: Cell<Stage>,
+    name: OnceCell<Box<str>>,
+    service: OnceCell<Rc<Service>>,
+    backend: Cell<Option<u32>>,
+    negotiated: Cell<Option<Negotiated>>,
+    /// Microseconds from the accept to the end of the handshake, and to the
+    /// connected backend; 0: not yet.
+    shaken_micros: Cell<u32>,
+    connected_micros: Cell<u32>,
+    /// Plaintext bytes from the client to the backend.
+    pub(crate) bytes_up: Cell<u64>,
+    /// Plaintext bytes from the backend to the client.
+    pub(crate) bytes_down: Cell<u64>,
+}
+
+/// What a tunnel is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// It finds out who the client is and what it wants.
+    Handshake,
+    /// It looks for a backend.
+    Connect,
+    /// It carries bytes.
+    Relay,
+    /// It takes leave of its peers.
+    Closing,
+}
+
+impl Record {
+    /// What is known of a connection that was just accepted. `client`: `None`
+    /// where a Unix socket has no address.
+    pub(crate) fn new(number: u64, listener: Rc<str>, client: Option<SocketAddr>) -> Self {
+        Self {
+            number,
+            listener,
+            accepted: Instant::now(),
+            client: Cell::new(client),
+            stage: Cell::new(Stage::Handshake),
+            name: OnceCell::new(),
+            service: OnceCell::new(),
+            backend: Cell::new(None),
+            negotiated: Cell::new(None),
+            shaken_micros: Cell::new(0),
+            connected_micros: Cell::new(0),
+            bytes_up: Cell::new(0),
+            bytes_down: Cell::new(0),
+        }
+    }
+
+    /// The client's address, as the PROXY header has it if there was one.
+    pub(crate) fn client(&self) -> Option<SocketAddr> {
+        self.client.get()
+    }
+
+    pub(crate) fn stage(&self) -> Stage {
+        self.stage.get()
+    }
+
+    /// The server name that the client asked for.
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.get().map(|name| &**name)
+    }
+
+    /// The service that it leads to, once that is known.
+    pub(crate) fn service(&self) -> Option<&Rc<Service>> {
+        self.service.get()
+    }
+
+    /// The number of its backend among the service's, once it has one.
+    pub(crate) fn backend(&self) -> Option<usize> {
+        self.backend.get().map(|backend| backend as usize)
+    }
+
+    /// What it agreed on with the client, if they speak TLS and have agreed.
+    pub(crate) fn negotiated(&self) -> Option<Negotiated> {
+        self.negotiated.get()
+    }
+
+    /// From the accept to the end of the handshake; in plaintext, to the moment
+    /// at which the client is known. `None`: it has not come to that.
+    pub(crate) fn handshake_time(&self) -> Option<Duration> {
+        micros(self.shaken_micros.get())
+    }
+
+    /// From there to a backend that is connected and ready. `None`: it has not
+    /// come to that.
+    pub(crate) fn connect_time(&self) -> Option<Duration> {
+        let connected = micros(self.connected_micros.get())?;
+        Some(connected.saturating_sub(self.handshake_time().unwrap_or_default()))
+    }
+
+    /// A header of the PROXY protocol says who the client is.
+    pub(super) fn claim(&self, client: SocketAddr) {
+        self.client.set(Some(client));
+    }
+
+    /// The client has asked for that name. What it asked for first counts.
+    pub(super) fn hear(&self, name: Box<str>) {
+        let _ = self.name.set(name);
+    }
+
+    pub(super) fn agree(&self, negotiated: Negotiated) {
+        self.negotiated.set(Some(negotiated));
+    }
+
+    /// The client is known, and a backend is looked for.
+    pub(super) fn seeks(&self, service: &Rc<Service>) {
+        self.shaken_micros.set(self.age_micros());
+        let _ = self.service.set(service.clone());
+        self.stage.set(Stage::Connect);
+    }
+
+    /// It has its backend, with that number, and begins to carry.
+    pub(super) fn carries(&self, backend: u32) {
+        self.connected_micros.set(self.age_micros());
+        self.backend.set(Some(backend));
+        self.stage.set(Stage::Relay);
+    }
+
+    pub(super) fn parts(&self) {
+        self.stage.set(Stage::Closing);
+    }
+
+    /// Never 0, which stands for what has not happened.
+    fn age_micros(&self) -> u32 {
+        let micros = self.accepted.elapsed().as_micros();
+        u32::try_from(micros).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+fn micros(micros: u32) -> Option<Duration> {
+    (micros > 0).then(|| Duration::from_micros(micros.into()))
+}
+
+/// The records of a shard's open tunnels.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    slots: RefCell<Vec<Option<Rc<Record>>>>,
+    free: RefCell<Vec<u32>>,
+    last: Cell<u64>,
+}
+
+/// Where a tunnel's record is kept.
+#[derive(Debug)]
+pub(crate) struct Slot(u32);
+
+impl Records {
+    /// The record of one more tunnel, until it is [removed](Self::remove).
+    pub(crate) fn add(&self, listener: Rc<str>, client: Option<SocketAddr>) -> (Slot, Rc<Record>) {
+        let number = self.last.get() + 1;
+        self.last.set(number);
+        let record = Rc::new(Record::new(number, listener, client));
+        let kept = Some(record.clone());
+        let mut slots = self.slots.borrow_mut();
+        let slot = match self.free.borrow_mut().pop() {
+            Some(slot) => {
+                slots[slot as usize] = kept;
+                slot
+            }
+            None => {
+                slots.push(kept);
+                // No process has as many descriptors.
+                (slots.len() - 1) as u32
+            }
+        };
+        (Slot(slot), record)
+    }
+
+    /// The tunnel has ended.
+    pub(crate) fn remove(&self, Slot(slot): Slot) {
+        self.slots.borrow_mut()[slot as usize] = None;
+        self.free.borrow_mut().push(slot);
+    }
+
+    /// The records of all tunnels that are open now, in no order.
+    pub(crate) fn all(&self) -> Vec<Rc<Record>> {
+        self.slots.borrow().iter().flatten().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_used_again_and_numbers_are_not() {
+        let records = Records::default();
+        let listener: Rc<str> = "door".into();
+        let (first, one) = records.add(listener.clone(), None);
+        let (_second, two) = records.add(listener.clone(), None);
+        records.remove(first);
+        let (third, three) = records.add(listener, None);
+        assert_eq!((one.number, two.number, three.number), (1, 2, 3));
+        assert_eq!(third.0, 0);
+        let open: Vec<u64> = records.all().iter().map(|record| record.number).collect();
+        assert_eq!(open, [3, 2]);
+    }
+
+    #[test]
+    fn times_are_known_once_there_are_any() {
+        let record = Record::new(1, "door".into(), None);
+        assert_eq!(
+            (record.handshake_time(), record.connect_time()),
+            (None, None)
+        );
+        record.carries(0);
+        assert!(record.connect_time().is_some());
+    }
+}
