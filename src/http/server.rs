@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::message::{Body, Method, Parsed, Request, Response};
 use super::stream::Stream;
@@ -72,8 +74,13 @@ pub fn serve<H>(listener: impl Into<Listener>, name: &str, handler: H) -> io::Re
 where
     H: Fn(&Request) -> Response + Send + Sync + 'static,
 {
+    let listener = listener.into();
+    listener.set_nonblocking()?;
+    let (woken, wake) = io::pipe()?;
     let shared = Arc::new(Shared {
-        listener: listener.into(),
+        listener,
+        woken,
+        wake: Mutex::new(Some(wake)),
         state: Mutex::default(),
         freed: Condvar::new(),
     });
@@ -186,19 +193,32 @@ impl Listener {
         })
     }
 
-    /// Makes a blocked `accept`, and every later one, fail.
-    fn close(&self) {
-        let fd = match self {
+    fn set_nonblocking(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => listener.set_nonblocking(true),
+            Self::Unix(listener) => listener.set_nonblocking(true),
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
             Self::Tcp(listener) => listener.as_fd(),
             Self::Unix(listener) => listener.as_fd(),
-        };
-        let _ = socket2::SockRef::from(&fd).shutdown(Shutdown::Both);
+        }
     }
 }
 
 /// What the accepting thread, the connections' threads and [`Running`] share.
 struct Shared {
+    /// Another process may accept at the same socket: it is waited for, and then
+    /// asked whether there is a connection; and it is never shut down, which
+    /// would be for the other as well.
     listener: Listener,
+    /// Readable once `wake` is gone: nobody is accepted any more.
+    woken: PipeReader,
+    wake: Mutex<Option<PipeWriter>>,
     state: Mutex<State>,
     /// Told whenever a connection ends or the server stops.
     freed: Condvar,
@@ -225,7 +245,29 @@ impl Shared {
         }
         drop(state);
         self.freed.notify_all();
-        self.listener.close();
+        self.wake();
+    }
+
+    /// Has the accepting thread look whether the server stops.
+    fn wake(&self) {
+        drop(self.wake.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+
+    /// Waits for a connection. `None`: there is none after all.
+    fn accept(&self) -> io::Result<Option<Stream>> {
+        let mut both = [
+            PollFd::new(&self.listener, PollFlags::IN),
+            PollFd::new(&self.woken, PollFlags::IN),
+        ];
+        match poll(&mut both, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        match self.listener.accept() {
+            Ok(stream) => Ok(Some(stream)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     fn finish(&self) {
@@ -235,6 +277,7 @@ impl Shared {
             // It reads an end, and writes what it has to write.
             let _ = stream.shutdown(Shutdown::Read);
         }
+        self.wake();
         let _ = self
             .freed
             .wait_timeout_while(state, limits::ADMIN_TIMEOUT, |state| !state.open.is_empty());
@@ -248,8 +291,9 @@ impl Shared {
         thread::scope(|scope| {
             let mut number = 0_u64;
             while self.wait_for_room() {
-                let stream = match self.listener.accept() {
-                    Ok(stream) => stream,
+                let stream = match self.accept() {
+                    Ok(Some(stream)) => stream,
+                    Ok(None) => continue,
                     Err(error) => {
                         self.rest_after(&error);
                         continue;

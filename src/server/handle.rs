@@ -10,7 +10,7 @@ use flume::RecvTimeoutError;
 use super::demands;
 use super::inheritance::Inheritance;
 use super::listeners::{self, Entry, Opened};
-use crate::config::{Config, Listener};
+use crate::config::{Address, Config, Listener};
 use crate::error::Error;
 use crate::limits;
 use crate::mesh::{Command, Message};
@@ -35,6 +35,20 @@ pub(super) struct Live {
     config: Config,
     pub(super) entries: Vec<Entry>,
     pub(super) inheritance: Inheritance,
+    /// Listening sockets that are not for clients, and are handed over as well.
+    pub(super) lent: Vec<Lent>,
+}
+
+/// A listening socket that is not the server's own, for the process that takes
+/// over ([`Handle::lend`]).
+#[derive(Clone, Debug)]
+pub struct Lent {
+    /// The address, as configured, by which it is asked for.
+    pub configured: Address,
+    /// What it is bound to.
+    pub bound: Address,
+    /// It, or a duplicate.
+    pub socket: Arc<OwnedFd>,
 }
 
 impl Handle {
@@ -50,6 +64,7 @@ impl Handle {
             config,
             entries,
             inheritance,
+            lent: Vec::new(),
         };
         Self {
             commands,
@@ -136,6 +151,14 @@ impl Handle {
 
     pub(super) fn live(&self) -> MutexGuard<'_, Live> {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has these listening sockets, in place of those that were lent before,
+    /// handed over with the server's own to a process that takes over; there
+    /// [`Inheritance::take`](crate::Inheritance::take) finds them. They stay open
+    /// until that is done, or others are lent.
+    pub fn lend(&self, sockets: Vec<Lent>) {
+        self.live().lent = sockets;
     }
 
     /// Counts a reload that failed before there was a [`Config`] to give to

@@ -2,6 +2,7 @@
 //! it takes up, or systemd's.
 
 use std::fmt;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,6 +152,27 @@ impl Inheritance {
             }
         };
         Ok(taken.into_iter().map(claim).collect())
+    }
+
+    /// What was left that is bound to that address, as the process before had it
+    /// configured ([`Handle::lend`](crate::Handle::lend)), for another purpose
+    /// than letting clients in: what each is bound to, in non-blocking mode.
+    ///
+    /// # Errors
+    ///
+    /// Those of dup(2).
+    pub fn take(&mut self, address: &Address) -> io::Result<Vec<(Address, OwnedFd)>> {
+        let mut taken = Vec::new();
+        for group in self.groups.iter_mut().filter(|group| !group.claimed) {
+            let own = group.configured.as_ref() == Some(address);
+            if own || group.configured.is_none() && group.bound == *address {
+                group.claimed = true;
+                for fd in &group.sockets {
+                    taken.push((group.bound.clone(), fd.try_clone()?));
+                }
+            }
+        }
+        Ok(taken)
     }
 
     /// The names that systemd has passed, each with what it is bound to.

@@ -66,6 +66,14 @@ impl Handle {
                 });
             }
         }
+        for lent in &live.lent {
+            groups.push(OfferedGroup {
+                configured: Some(lent.configured.clone()),
+                bound: lent.bound.clone(),
+                activated: None,
+                sockets: vec![lent.socket.clone()],
+            });
+        }
         for group in live.inheritance.groups.iter().filter(|g| !g.claimed) {
             groups.push(OfferedGroup {
                 configured: None,
@@ -117,6 +125,7 @@ impl Offer<'_> {
                 left.push(entry.configured.clone());
             }
         }
+        self.live.lent.clear();
         let command = Command::HandOver { left, to };
         // A server that is gone has drained.
         let _ = self.handle.commands.send(Message::Command(command));
