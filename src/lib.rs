@@ -101,4 +101,4 @@ pub mod upgrade;
 pub use config::Config;
 pub use control::Outcome;
 pub use error::Error;
-pub use server::{Handle, Inheritance, Layout, Lent, Running, Server};
+pub use server::{Handle, Inheritance, Layout, Running, Server};

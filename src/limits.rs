@@ -418,6 +418,10 @@ pub const UPGRADE_LOOK: Duration = Duration::from_millis(50);
 /// How long a new process that comes to nothing may take to end of itself.
 pub const UPGRADE_GRACE: Duration = Duration::from_secs(1);
 
+/// How long the old process waits for requests of those that have reached its
+/// admin endpoint when that was the new one's already.
+pub const ADMIN_LEAVE: Duration = Duration::from_millis(250);
+
 /// The longest message between the two, in bytes.
 pub const UPGRADE_MESSAGE_MAX: usize = 64 * 1024;
 

@@ -13,8 +13,9 @@ use std::time::Duration;
 
 use adit::config::{Admin, LogSink};
 use adit::control::admin::{self, Orders};
+use adit::http::Running;
 use adit::logging::{self, Guard};
-use adit::{Config, Handle, Inheritance, Outcome, Server, notice};
+use adit::{Config, Error, Handle, Inheritance, Outcome, Server, notice};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
@@ -59,13 +60,14 @@ fn start(
     watched: Watched,
     log: &Arc<Guard>,
     mut succession: Succession,
-    inheritance: Inheritance,
+    mut inheritance: Inheritance,
 ) -> Result<Exit, Failure> {
     upgrade::announce(succession.predecessor.as_deref(), &inheritance);
     succession.service = Service::from_environment();
     // Before anything is bound: from here on a signal is an order.
     let signals = Steering::signals()?;
     let admin = config.admin.clone();
+    succession.admin = upgrade::admin_left(&admin, &mut inheritance);
     let server = Server::inheriting(config, inheritance)?;
     announce(&server);
     let first = watched.every();
@@ -94,7 +96,7 @@ pub(crate) fn serve<R>(
     server: Server,
     admin: &Admin,
     signals: Signals,
-    succession: Succession,
+    mut succession: Succession,
     reload: R,
 ) -> Result<Exit, Failure>
 where
@@ -120,15 +122,20 @@ where
             move || upgrader.upgrade()
         },
     };
+    let left = succession.admin.take();
     let predecessor = succession.predecessor.as_deref();
-    let place = |running| *endpoint.lock().unwrap_or_else(PoisonError::into_inner) = running;
-    let waiting = match predecessor {
-        None => {
-            place(admin::start(admin, orders)?);
-            None
-        }
-        // Its own admin endpoint is there until it has handed over.
-        Some(_) => Some(orders),
+    let place = |running: Option<Running>| {
+        upgrade::lend_admin(admin, running.as_ref(), &handle);
+        *endpoint.lock().unwrap_or_else(PoisonError::into_inner) = running;
+    };
+    // The predecessor's own endpoint is there until it has handed over. A socket
+    // that is elsewhere is had at once, or this process does not serve.
+    let is_elsewhere = matches!((admin, &left), (Admin::Path(_), None));
+    let waiting = if predecessor.is_none() || is_elsewhere {
+        place(admin::start(admin, orders)?);
+        None
+    } else {
+        Some(orders)
     };
     let steers = Steers {
         handle: handle.clone(),
@@ -138,19 +145,25 @@ where
     };
     let _steering = Steering::start(signals, steers)?;
     let running = server.start()?;
-    if let (Some(predecessor), Some(orders)) = (predecessor, waiting) {
+    if let Some(predecessor) = predecessor {
         predecessor.relieve(&handle)?;
-        match admin::start_after(predecessor.admin(), admin, orders) {
+    }
+    if let Some(orders) = waiting {
+        match admin::start_at(left, admin, orders) {
             Ok(running) => place(running),
             // It serves; there is no way back.
             Err(error) => log::error!("no admin endpoint: {error}"),
         }
     }
     if service.is_one() {
-        handle.await_serving()?;
+        match handle.await_serving() {
+            Ok(()) => service.ready(),
+            // It was told to stop meanwhile.
+            Err(Error::Stopped) => {}
+            Err(error) => log::error!("the service manager is not told ready: {error}"),
+        }
     }
-    service.ready();
-    let _attendance = service.attend(handle)?;
+    let _attendance = service.attend(handle.clone())?;
     let outcome = running.wait();
     service.stopping();
     let admin = endpoint

@@ -1,10 +1,10 @@
 //! A server that leaves its work to a new process of its program: `adit
 //! upgrade`, SIGUSR2, and what a process does that was started so.
 
-use std::path::PathBuf;
+use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
-use adit::config::Admin;
+use adit::config::{Address, Admin};
 use adit::control::admin;
 use adit::http::{Method, Running, client};
 use adit::upgrade::{self, Predecessor, Program};
@@ -45,6 +45,8 @@ pub(crate) fn run(of: &Target) -> Result<Exit, Failure> {
 pub(crate) struct Succession {
     program: Result<Program, String>,
     pub(crate) predecessor: Option<Arc<Predecessor>>,
+    /// The admin socket that it has left.
+    pub(crate) admin: Option<UnixListener>,
     pub(crate) service: Service,
 }
 
@@ -61,6 +63,7 @@ impl Succession {
         let succession = Self {
             program,
             predecessor,
+            admin: None,
             service: Service::default(),
         };
         Ok((succession, inheritance))
@@ -71,6 +74,7 @@ impl Succession {
         Self {
             program: Err(why.to_owned()),
             predecessor: None,
+            admin: None,
             service: Service::default(),
         }
     }
@@ -93,7 +97,7 @@ pub(crate) struct Upgrader {
     program: Result<Program, String>,
     service: Service,
     /// Where the admin endpoint is, if it was told where.
-    admin: Option<PathBuf>,
+    admin: Option<Address>,
     endpoint: Endpoint,
     /// Who has taken over. Locked for the length of an upgrade.
     successor: Mutex<Option<u32>>,
@@ -111,7 +115,7 @@ impl Upgrader {
             program: succession.program.clone(),
             service: succession.service.clone(),
             admin: match admin {
-                Admin::Path(path) => Some(path.clone()),
+                Admin::Path(path) => Some(Address::Unix(path.clone())),
                 Admin::Auto | Admin::Off => None,
             },
             endpoint,
@@ -148,7 +152,7 @@ impl Upgrader {
             ));
         }
         let mut told = false;
-        let done = upgrade::start(&self.handle, program, self.admin.as_deref(), |pid| {
+        let done = upgrade::start(&self.handle, program, |pid| {
             told = true;
             self.service.left_to(pid);
         });
@@ -158,22 +162,46 @@ impl Upgrader {
             }
             error.to_string()
         })?;
-        *successor = Some(new.pid);
-        self.step_aside();
-        Ok(format!(
+        *successor = Some(new.pid());
+        self.step_aside(|lent| new.took(lent));
+        let text = format!(
             "process {} (adit {}) serves, process {} drains",
-            new.pid,
-            new.version,
+            new.pid(),
+            new.version(),
             std::process::id()
-        ))
+        );
+        new.hand_over();
+        Ok(text)
     }
 
     /// Whoever looks for the server is to find the new process.
-    fn step_aside(&self) {
+    fn step_aside(&self, took: impl Fn(&Address) -> bool) {
         let endpoint = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (Some(running), None) = (&*endpoint, &self.admin) {
-            admin::step_aside(running);
+        match (&*endpoint, &self.admin) {
+            (Some(running), None) => admin::step_aside(running),
+            (Some(running), Some(address)) if took(address) => running.leave(),
+            // The new one has its own elsewhere, or none.
+            _ => {}
         }
+    }
+}
+
+/// The admin socket of the operator's choice that the process before has left.
+pub(crate) fn admin_left(admin: &Admin, inheritance: &mut Inheritance) -> Option<UnixListener> {
+    let Admin::Path(path) = admin else {
+        return None;
+    };
+    let left = inheritance.take(&Address::Unix(path.clone())).ok()?;
+    left.into_iter().next().map(|(_, fd)| fd.into())
+}
+
+/// Leaves it to the process after.
+pub(crate) fn lend_admin(admin: &Admin, endpoint: Option<&Running>, handle: &Handle) {
+    if let (Admin::Path(path), Some(running)) = (admin, endpoint)
+        && let Ok(socket) = running.socket()
+    {
+        let address = Address::Unix(path.clone());
+        handle.lend(&address, vec![(address.clone(), socket)]);
     }
 }
 

@@ -51,16 +51,16 @@ where
     R: Fn() -> Result<(), String> + Send + Sync + 'static,
     U: Fn() -> Result<String, String> + Send + Sync + 'static,
 {
-    start_after(None, admin, orders)
+    start_at(None, admin, orders)
 }
 
-/// As [`start`], by a process that takes over from another, whose endpoint is
-/// there: it is taken from that one in one step.
+/// As [`start`], and serves at the socket of [`Admin::Path`] that another process
+/// has left, if it has.
 ///
 /// # Errors
 /// Those of [`start`].
-pub fn start_after<S, R, U>(
-    former: Option<&Path>,
+pub fn start_at<S, R, U>(
+    left: Option<UnixListener>,
     admin: &Admin,
     orders: Orders<S, R, U>,
 ) -> Result<Option<Running>, Error>
@@ -69,12 +69,11 @@ where
     R: Fn() -> Result<(), String> + Send + Sync + 'static,
     U: Fn() -> Result<String, String> + Send + Sync + 'static,
 {
-    let bound = match admin {
-        Admin::Off => return Ok(None),
-        Admin::Path(path) => {
-            bind_at(path, former == Some(path)).map(|listener| (listener, path.clone()))
-        }
-        Admin::Auto => match bind_auto() {
+    let bound = match (admin, left) {
+        (Admin::Off, _) => return Ok(None),
+        (Admin::Path(path), Some(left)) => Ok((left, path.clone())),
+        (Admin::Path(path), None) => bind_at(path).map(|listener| (listener, path.clone())),
+        (Admin::Auto, _) => match bind_auto() {
             Ok(bound) => Ok(bound),
             Err(why) => {
                 log::warn!(
@@ -203,7 +202,7 @@ fn bind_in(folder: &Path) -> Result<(UnixListener, PathBuf), String> {
 /// Binds at a path of the operator's choice. Nobody else can open the socket
 /// even for a moment: it is bound in a private folder beside the path, and
 /// moved there once its mode is right.
-fn bind_at(path: &Path, from_former: bool) -> Result<UnixListener, String> {
+fn bind_at(path: &Path) -> Result<UnixListener, String> {
     let shown = path.display();
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -213,13 +212,12 @@ fn bind_at(path: &Path, from_former: bool) -> Result<UnixListener, String> {
                 "admin socket {shown}: something that is no socket is there; remove it, or give another path"
             ));
         }
-        Ok(_) if !from_former && UnixStream::connect(path).is_ok() => {
+        Ok(_) if UnixStream::connect(path).is_ok() => {
             return Err(format!(
                 "admin socket {shown}: another process listens there; give another path"
             ));
         }
-        // Left behind by a process that is gone, or by the one that we take over
-        // from; the move replaces it.
+        // Left behind by a process that is gone; the move replaces it.
         Ok(_) => {}
     }
     let mut beside = path.as_os_str().to_owned();
@@ -386,20 +384,16 @@ mod tests {
     fn a_path_in_use_is_refused_and_a_stale_one_replaced() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("admin.sock");
-        let first = bind_at(&path, false).expect("bound");
-        let error = bind_at(&path, false).unwrap_err();
+        let first = bind_at(&path).expect("bound");
+        let error = bind_at(&path).unwrap_err();
         assert!(error.contains("another process"), "{error}");
         drop(first);
-        let second = bind_at(&path, false).expect("bound again");
+        let _second = bind_at(&path).expect("bound again");
         assert!(UnixStream::connect(&path).is_ok());
-        let third = bind_at(&path, true).expect("taken from the one before");
-        drop(second);
-        assert!(UnixStream::connect(&path).is_ok());
-        drop(third);
 
         let file = folder.path().join("file");
         fs::write(&file, "precious").expect("written");
-        let error = bind_at(&file, false).unwrap_err();
+        let error = bind_at(&file).unwrap_err();
         assert!(error.contains("no socket"), "{error}");
         assert_eq!(fs::read(&file).expect("there"), b"precious");
     }

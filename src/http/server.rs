@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -129,6 +129,27 @@ impl Running {
         self.unlink.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A duplicate of the socket that is listened on, for another process.
+    ///
+    /// # Errors
+    ///
+    /// Those of dup(2).
+    pub fn socket(&self) -> io::Result<OwnedFd> {
+        self.shared.listener.as_fd().try_clone_to_owned()
+    }
+
+    /// Leaves the socket, and its path, to another process that has it too: takes
+    /// no more connections. Those that are open go on.
+    pub fn leave(&self) {
+        *self.place() = None;
+        let mut state = self.shared.lock();
+        state.stopping = true;
+        state.left = true;
+        drop(state);
+        self.shared.freed.notify_all();
+        self.shared.wake();
+    }
+
     /// Takes no more requests, and lets those that have been taken be answered,
     /// within [`limits::ADMIN_TIMEOUT`].
     pub fn finish(&self) {
@@ -227,6 +248,9 @@ struct Shared {
 #[derive(Default)]
 struct State {
     stopping: bool,
+    /// Another process accepts at the socket now. Who was accepted here in the
+    /// last moment cannot know that, and has its request on its way.
+    left: bool,
     /// A second hold on every open connection, by which it can be cut.
     open: HashMap<u64, Stream>,
 }
@@ -250,7 +274,12 @@ impl Shared {
 
     /// Has the accepting thread look whether the server stops.
     fn wake(&self) {
-        drop(self.wake.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(
+            self.wake
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
     }
 
     /// Waits for a connection. `None`: there is none after all.
@@ -263,6 +292,12 @@ impl Shared {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
+        // Under the lock: once that it stops is set, nobody is taken away from
+        // another process.
+        let state = self.lock();
+        if state.stopping {
+            return Ok(None);
+        }
         match self.listener.accept() {
             Ok(stream) => Ok(Some(stream)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
@@ -273,6 +308,12 @@ impl Shared {
     fn finish(&self) {
         let mut state = self.lock();
         state.stopping = true;
+        if state.left {
+            let waited = self
+                .freed
+                .wait_timeout_while(state, limits::ADMIN_LEAVE, |state| !state.open.is_empty());
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
         for stream in state.open.values() {
             // It reads an end, and writes what it has to write.
             let _ = stream.shutdown(Shutdown::Read);
@@ -347,10 +388,11 @@ impl Shared {
             return false;
         };
         let mut state = self.lock();
-        if !state.stopping {
+        let is_admitted = !state.stopping || state.left;
+        if is_admitted {
             state.open.insert(number, hold);
         }
-        !state.stopping
+        is_admitted
     }
 
     fn release(&self, number: u64) {

@@ -41,14 +41,12 @@ pub(super) struct Live {
 
 /// A listening socket that is not the server's own, for the process that takes
 /// over ([`Handle::lend`]).
-#[derive(Clone, Debug)]
-pub struct Lent {
+#[derive(Debug)]
+pub(super) struct Lent {
     /// The address, as configured, by which it is asked for.
-    pub configured: Address,
-    /// What it is bound to.
-    pub bound: Address,
-    /// It, or a duplicate.
-    pub socket: Arc<OwnedFd>,
+    pub(super) configured: Address,
+    pub(super) bound: Address,
+    pub(super) socket: Arc<OwnedFd>,
 }
 
 impl Handle {
@@ -153,12 +151,19 @@ impl Handle {
         self.live.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has these listening sockets, in place of those that were lent before,
-    /// handed over with the server's own to a process that takes over; there
-    /// [`Inheritance::take`](crate::Inheritance::take) finds them. They stay open
-    /// until that is done, or others are lent.
-    pub fn lend(&self, sockets: Vec<Lent>) {
-        self.live().lent = sockets;
+    /// Has these listening sockets, each with what it is bound to, handed over
+    /// with the server's own to a process that takes over; there
+    /// [`Inheritance::take`](crate::Inheritance::take) finds them by that
+    /// address. They take the place of those that were lent by it before, and
+    /// stay open until that is done.
+    pub fn lend(&self, configured: &Address, sockets: Vec<(Address, OwnedFd)>) {
+        let lent = &mut self.live().lent;
+        lent.retain(|lent| lent.configured != *configured);
+        lent.extend(sockets.into_iter().map(|(bound, socket)| Lent {
+            configured: configured.clone(),
+            bound,
+            socket: Arc::new(socket),
+        }));
     }
 
     /// Counts a reload that failed before there was a [`Config`] to give to

@@ -15,7 +15,7 @@ mod machine;
 mod offer;
 mod thread;
 
-pub use handle::{Handle, Lent};
+pub use handle::Handle;
 pub(crate) use inheritance::Group;
 pub use inheritance::Inheritance;
 pub use layout::Layout;

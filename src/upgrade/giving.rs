@@ -26,13 +26,38 @@ pub struct Program {
     words: Vec<OsString>,
 }
 
-/// The process that takes over.
+/// The process that takes over: it serves, and has been told that it is the one.
 #[derive(Debug)]
-pub struct Successor {
+#[must_use = "until it is handed over to, this process serves as well"]
+pub struct Successor<'a> {
+    pid: u32,
+    version: String,
+    taken: Vec<u32>,
+    offer: Offer<'a>,
+}
+
+impl Successor<'_> {
     /// Its process id.
-    pub pid: u32,
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
     /// The version of its program.
-    pub version: String,
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Whether it has taken what was lent by this address ([`Handle::lend`]).
+    pub fn took(&self, lent: &Address) -> bool {
+        let groups = (0..).zip(&self.offer.groups);
+        let mut taken = groups.filter(|(number, _)| self.taken.contains(number));
+        taken.any(|(_, group)| group.configured.as_ref() == Some(lent))
+    }
+
+    /// Accepts nobody more here, and drains. What was lent is let go of.
+    pub fn hand_over(self) {
+        self.offer.hand_over(&self.taken, self.pid);
+    }
 }
 
 impl Program {
@@ -98,22 +123,19 @@ fn undeleted(path: PathBuf) -> PathBuf {
     }
 }
 
-/// Starts the program anew and hands this server over to it: returns once the
-/// new process serves, and this one has begun to drain. `admin` is where the
-/// admin endpoint is, if at a place of the operator's choice. `last_word` is
-/// called with the new process's id when it serves, before it is told that it
-/// is the one; what it does has an end.
+/// Starts the program anew to take over from this server: returns once the new
+/// process serves beside it. `last_word` is called with the new process's id
+/// before it is told that it is the one; what it does has an end.
 ///
 /// # Errors
 ///
 /// [`Error::System`] with the whole reason, [`Error::Stopped`] if the server is
 /// not running. Then the new process has ended, and nothing has changed.
-pub fn start(
-    handle: &Handle,
+pub fn start<'a>(
+    handle: &'a Handle,
     program: &Program,
-    admin: Option<&Path>,
     last_word: impl FnOnce(u32),
-) -> Result<Successor, Error> {
+) -> Result<Successor<'a>, Error> {
     let offer = handle.offer()?;
     let failed = |what: &str, error: io::Error| Error::System(format!("{what}: {error}"));
     let (ours, theirs) =
@@ -130,7 +152,7 @@ pub fn start(
     };
     let pid = giving.pid();
     crate::notice!("upgrade: started {shown} as process {pid}");
-    let outcome = giving.give(&offer, admin).and_then(|ready| {
+    let outcome = giving.give(&offer).and_then(|ready| {
         last_word(pid);
         giving.say(&Message::Go)?;
         Ok(ready)
@@ -139,8 +161,12 @@ pub fn start(
         Ok((taken, version)) => {
             // It outlives us; whoever is its parent then sees its end.
             giving.child = None;
-            offer.hand_over(&taken, pid);
-            Ok(Successor { pid, version })
+            Ok(Successor {
+                pid,
+                version,
+                taken,
+                offer,
+            })
         }
         Err(why) => {
             giving.end();
@@ -164,16 +190,11 @@ impl Giving<'_> {
 
     /// Sends everything, and waits until the new process serves: gives what it
     /// serves at, and its version.
-    fn give(
-        &mut self,
-        offer: &Offer<'_>,
-        admin: Option<&Path>,
-    ) -> Result<(Vec<u32>, String), String> {
+    fn give(&mut self, offer: &Offer<'_>) -> Result<(Vec<u32>, String), String> {
         self.say(&Message::Hello(Hello {
             version: VERSION,
             program: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
-            admin: admin.map(Path::to_owned),
         }))?;
         self.hear_taken()?;
         for (number, group) in (0..).zip(&offer.groups) {

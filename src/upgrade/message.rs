@@ -3,8 +3,6 @@
 //! A message is one byte that tells what it is, and then JSON (RFC 8259), but
 //! for the keys, which are secrets and go as they are.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -23,8 +21,6 @@ pub(super) struct Hello {
     /// The old program's own version, for the log.
     pub(super) program: String,
     pub(super) pid: u32,
-    /// Where its admin endpoint is, if it was told where.
-    pub(super) admin: Option<PathBuf>,
 }
 
 /// Some of the sockets of one bound address, whose descriptors come with the
@@ -203,7 +199,6 @@ mod tests {
             version: VERSION,
             program: "0.1.0".into(),
             pid: 7,
-            admin: Some("/run/adit/admin.sock".into()),
         };
         let back = there_and_back(&Message::Hello(hello()));
         assert!(matches!(back, Message::Hello(back) if back == hello()));
@@ -261,7 +256,7 @@ mod tests {
             let error = Message::decode(bytes).unwrap_err();
             assert!(error.contains(hint), "{error}");
         }
-        let newer = br#"H{"version":99,"program":"9.9.9","pid":1,"admin":null}"#;
+        let newer = br#"H{"version":99,"program":"9.9.9","pid":1}"#;
         let error = Message::decode(newer).unwrap_err();
         assert!(error.contains("adit 9.9.9 speaks version 99"), "{error}");
     }

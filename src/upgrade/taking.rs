@@ -3,7 +3,6 @@
 use std::env;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::parent_id;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +20,6 @@ pub struct Predecessor {
     channel: Channel,
     pid: u32,
     version: String,
-    admin: Option<PathBuf>,
 }
 
 impl Predecessor {
@@ -48,7 +46,6 @@ impl Predecessor {
             channel,
             pid: parent_id(),
             version: String::new(),
-            admin: None,
         };
         match predecessor.receive() {
             Ok(inheritance) => Ok(Some((predecessor, inheritance))),
@@ -68,11 +65,6 @@ impl Predecessor {
     /// The version of its program.
     pub fn version(&self) -> &str {
         &self.version
-    }
-
-    /// Where its admin endpoint is, if it was told where.
-    pub fn admin(&self) -> Option<&Path> {
-        self.admin.as_deref()
     }
 
     /// Tells it that this process does not come to serve, and why.
@@ -149,10 +141,7 @@ impl Predecessor {
                 Arrival::Nothing => return Err("it does not say what it leaves".into()),
             };
             match Message::decode(&buffer[..length])? {
-                Message::Hello(hello) => {
-                    self.version = hello.program;
-                    self.admin = hello.admin;
-                }
+                Message::Hello(hello) => self.version = hello.program,
                 Message::Sockets(sockets) => add(&mut inheritance, sockets, fds)?,
                 Message::Keys(keys, millis) => {
                     let rest = Duration::from_millis(millis).min(limits::TICKET_KEY_ROTATION);
