@@ -89,6 +89,7 @@ mod mesh;
 pub mod metrics;
 mod plan;
 pub mod proxy_protocol;
+mod rate;
 mod runtime;
 mod server;
 mod shard;

@@ -69,8 +69,9 @@ pub const SHARD_MEMLOCK: u64 = 256 * 1024;
 /// root gets no exception.
 pub const MEMLOCK_MIN: u64 = 512 * 1024;
 
-/// File descriptors of a shard beside its sockets: three rings and an eventfd.
-pub const SHARD_DESCRIPTORS: u64 = 4;
+/// File descriptors of a shard beside its sockets: three rings, an eventfd, and
+/// the one that is kept for when there is no other.
+pub const SHARD_DESCRIPTORS: u64 = 5;
 
 /// File descriptors of a tunnel: the client's and the backend's.
 pub const TUNNEL_DESCRIPTORS: u64 = 2;
@@ -147,6 +148,13 @@ pub const RECORD_SEAL_OVERHEAD_MAX: usize = 64;
 /// certificate chain tens of KiB.
 pub const HANDSHAKE_BYTES_MAX: usize = 128 * 1024;
 
+/// The most early data that is opened in vain, over all tries. Clients send some
+/// to whom another server, under the same name, has given a ticket for it; 16 KiB
+/// are what most of those allow. rustls tries all that is there again with every
+/// read, until the end of the handshake has come, and counts each try: 1 MiB is
+/// 0.1 ms of work.
+pub const EARLY_DATA_SKIPPED_MAX: u32 = 1024 * 1024;
+
 /// Turns that one tunnel may take before the other tunnels of its shard get
 /// theirs.
 pub const TURNS_PER_POLL: usize = 4;
@@ -188,6 +196,32 @@ pub const HANDOVER_LOOK: Duration = Duration::from_millis(100);
 /// How long a listener rests after the kernel refused it a descriptor.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Connections that one listener's door resets, at most, between two such
+/// rests, where there is still no descriptor after the first: so that nobody is
+/// left waiting for an answer, and nothing spins.
+pub const SHED_PER_PAUSE: usize = 64;
+
+/// How often a shard says that there are no descriptors, at most.
+pub const LACK_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The least that a listener rests when connections have come faster than they
+/// may: they are let in a few at a time, and not each on its own.
+pub const RATE_PAUSE: Duration = Duration::from_millis(5);
+
+/// How often a listener that has paused since memory is short looks whether
+/// there is some again: buffers empty without telling anybody.
+pub const MEMORY_LOOK: Duration = Duration::from_millis(100);
+
+/// The least part of a memory budget that a shard may have.
+pub const MEMORY_PART_MIN: usize = 256 * 1024;
+
+/// What a tunnel that carries is charged with beside its buffers, in bytes.
+pub const TUNNEL_MEMORY: usize = 8 * 1024;
+
+/// What a tunnel is charged with besides until it carries, in bytes: the
+/// handshakes, and what is heard and looked up before there is a backend.
+pub const OPENING_MEMORY: usize = 24 * 1024;
+
 /// How long a listener that closes waits for the kernel to let go of it before
 /// it lets in the last ones: any time at all is a turn of the executor.
 pub const DOOR_TURN: Duration = Duration::from_millis(1);
@@ -219,6 +253,14 @@ pub const HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Default time that open tunnels get once the server is told to stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long ago bytes moved for a tunnel that is cut not to be in the midst of
+/// something.
+pub const UNDER_WAY: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether a client that is not being read has reset its
+/// connection: while its backend takes nothing, and while it waits for one.
+pub const GONE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// How long a closing tunnel may take to hand the kernel's last bytes to a
 /// peer before the connection is reset.
@@ -495,6 +537,29 @@ pub const SYSLOG_PACKET_SAFE: usize = 1024;
 /// How long the log's writer waits for a syslog daemon that does not read
 /// before it gives one line up.
 pub const SYSLOG_WAIT: Duration = Duration::from_millis(100);
+
+/// Access lines that may wait for the writer; more are dropped and counted.
+pub const ACCESS_LINES_QUEUED_MAX: usize = 8192;
+
+/// How long the writer of access lines lets them gather: one wake-up and one
+/// write for many.
+pub const ACCESS_GATHER: Duration = Duration::from_millis(10);
+
+/// Bytes of access lines that are written to a file at once.
+pub const ACCESS_WRITE_MAX: usize = 64 * 1024;
+
+/// The longest access line, in bytes. Its texts are cut until it fits, so that
+/// the line itself is whole; into a pipe it goes in one piece (PIPE_BUF).
+pub const ACCESS_LINE_MAX: usize = 4096;
+
+/// What a text in an access line is not cut below, in bytes before escaping.
+pub const ACCESS_FIELD_MIN: usize = 16;
+
+/// How often the log tells of access lines that were lost, at most.
+pub const ACCESS_LOSS_INTERVAL: Duration = Duration::from_secs(10);
+
+/// The permissions of a log file that is made.
+pub const LOG_FILE_MODE: u32 = 0o640;
 
 /// How long a flush of the log, and so the end of the process, may take.
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);

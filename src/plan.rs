@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use crate::config::Config;
 use crate::error::Error;
 use crate::limits;
+use crate::logging::access::{AccessLog, InUse};
 use crate::tls::{ClientParts, Loader, ServerParts, TicketTerms};
 
 /// A configuration with everything that it names read and checked.
@@ -22,12 +23,16 @@ pub(crate) struct Plan {
     /// For each of the configuration's services whose backends speak TLS, what
     /// they are spoken to with.
     pub(crate) clients: Vec<Option<ClientParts>>,
+    /// Where a line is written for each tunnel that ends, if it is.
+    pub(crate) access: Option<AccessLog>,
 }
 
 impl Plan {
     /// Reads and checks the certificates and keys. It may take its time, and
     /// is done on no shard.
-    pub(crate) fn new(config: Config) -> Result<Self, Error> {
+    ///
+    /// `access`: the access log that is in use, if one is.
+    pub(crate) fn new(config: Config, access: &InUse) -> Result<Self, Error> {
         let now = SystemTime::now();
         let mut loader = Loader::new(now);
         let mut warnings = Vec::new();
@@ -68,8 +73,11 @@ impl Plan {
         for warning in clients.iter().flatten().flat_map(|parts| &parts.warnings) {
             warnings.push(warning.clone());
         }
+        // Last, so that nothing is made for what is refused anyway.
+        let access = access.prepare(config.access_log.as_ref())?;
         warn(warnings);
         Ok(Self {
+            access,
             config,
             servers,
             tickets,

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use adit::config::{
-    Address, Admin, CertSource, ClientTls, ClientVerify, Config, ConfigError, Listener, LogSink,
-    Placement, SealWith, ServerTls, ServerVerify, Service, SniNoMatch, SubjectPattern,
-    SyslogFacility, SyslogLevel, SyslogSink, TicketKeyFile, Tickets, Timeouts, TlsPolicy,
-    TlsVersion, Truncation,
+    AccessFormat, AccessLog, Address, Admin, CertSource, ClientTls, ClientVerify, Config,
+    ConfigError, JournaldSink, Listener, LogSink, Placement, Privileges, Rate, SealWith, ServerTls,
+    ServerVerify, Service, SniNoMatch, SubjectPattern, SyslogFacility, SyslogLevel, SyslogSink,
+    TicketKeyFile, Tickets, Timeouts, TlsPolicy, TlsVersion, Truncation,
 };
 use adit::limits;
 use rustls::{CipherSuite, NamedGroup};
@@ -181,6 +181,14 @@ fn the_full_file_holds_the_defaults() {
     assert_eq!(config.truncation, bare.truncation);
     assert_eq!(config.log.level, bare.log.level);
     assert_eq!(config.admin, bare.admin);
+    assert_eq!(
+        config.privileges,
+        Privileges {
+            user: Some("adit".into()),
+            group: Some("adit".into()),
+            ..bare.privileges
+        }
+    );
 }
 
 /// The keys are taken from the errors for unknown ones, so that a key added to
@@ -208,15 +216,24 @@ fn the_full_file_has_every_key() {
         "(timeouts: (zzzzzzzzzz: 1))",
         "(log: (zzzzzzzzzz: 1))",
         "(log: (syslog: (zzzzzzzzzz: 1)))",
+        "(log: (journald: (zzzzzzzzzz: 1)))",
+        "(access_log: (zzzzzzzzzz: 1))",
+        "(connection_rate: (zzzzzzzzzz: 1))",
     ];
-    // Three cannot stand beside what is there: they are shown in comments.
+    // These cannot stand beside what is there: they are shown in comments.
     let code: String = FULL
         .lines()
         .map(|line| match line.trim_start().strip_prefix("// ") {
             Some(key)
-                if ["min_version: ", "max_version: ", "key_log: "]
-                    .iter()
-                    .any(|shown| key.starts_with(shown)) =>
+                if [
+                    "min_version: ",
+                    "max_version: ",
+                    "key_log: ",
+                    "chroot: ",
+                    "journald: ",
+                ]
+                .iter()
+                .any(|shown| key.starts_with(shown)) =>
             {
                 key
             }
@@ -238,7 +255,7 @@ fn the_full_file_has_every_key() {
             count += 1;
         }
     }
-    assert!(count >= 110, "only {count} keys were found");
+    assert!(count >= 130, "only {count} keys were found");
 }
 
 #[test]
@@ -293,9 +310,55 @@ fn values_are_read_as_they_are_meant() {
         );
     }
     assert_eq!(read(&with("admin: Off")).admin, Admin::Off);
+    let config = read(&with(
+        "memory_budget: \"1GiB\", connection_rate: (per_second: 9)",
+    ));
+    assert_eq!(config.memory_budget, Some(1 << 30));
+    let rate = Rate {
+        per_second: 9,
+        burst: 9,
+    };
+    assert_eq!(config.connection_rate, Some(rate));
     let text = FULL.replace("admin: Auto", "admin: \"a.sock\"");
     let config = Config::from_ron(&text, "/etc/adit/adit.ron").expect("it is valid");
     assert_eq!(config.admin, Admin::Path("/etc/adit/a.sock".into()));
+}
+
+#[test]
+fn where_lines_go_is_read_as_it_is_meant() {
+    let sink = |log: &str| read(&with(&format!("log: ({log})"))).log.sink;
+    assert_eq!(sink(""), LogSink::Stderr);
+    assert_eq!(sink("file: \"/a.log\""), LogSink::File("/a.log".into()));
+    let journal = JournaldSink::default();
+    assert_eq!(sink("journald: ()"), LogSink::Journald(journal.clone()));
+    assert_eq!(
+        sink("journald: (socket: \"/s\", ident: \"door\")"),
+        LogSink::Journald(JournaldSink {
+            socket: "/s".into(),
+            ident: "door".into(),
+        })
+    );
+    let text = with("log: (file: \"a.log\"), access_log: (file: \"b.log\")");
+    let config = Config::from_ron(&text, "/etc/adit/adit.ron").expect("it is valid");
+    assert_eq!(config.log.sink, LogSink::File("/etc/adit/a.log".into()));
+    let access = config.access_log.expect("there is one");
+    assert_eq!(access.sink, LogSink::File("/etc/adit/b.log".into()));
+
+    assert_eq!(read(&with("shards: 1")).access_log, None);
+    assert_eq!(
+        read(&with("access_log: ()")).access_log,
+        Some(AccessLog::default())
+    );
+    let typed = "format: Json, sample: 10, per_second: 100, journald: ()";
+    assert_eq!(
+        read(&with(&format!("access_log: ({typed})"))).access_log,
+        Some(AccessLog {
+            format: AccessFormat::Json,
+            sink: LogSink::Journald(journal),
+            sample: 10.try_into().expect("not zero"),
+            per_second: Some(100.try_into().expect("not zero")),
+        })
+    );
 }
 
 /// What the notation allows beyond what adit.ron shows.
@@ -471,6 +534,19 @@ fn tls_is_read_as_it_is_meant() {
             crls: Vec::new(),
             allow: Vec::new(),
         })
+    );
+    assert_eq!(
+        read(&with(
+            "user: 7, group: \"g\", chroot: \"jail\", core_dumps: true, landlock: false"
+        ))
+        .privileges,
+        Privileges {
+            user: Some("7".into()),
+            group: Some("g".into()),
+            chroot: Some("jail".into()),
+            core_dumps: true,
+            landlock: false,
+        }
     );
     assert_eq!(read(&with("watch: Off")).watch, None);
     assert_eq!(
@@ -752,6 +828,43 @@ fn what_is_wrong_with_tls_is_said_at_its_place() {
             "at least \"100ms\", or Off",
         ),
         (with("watch: Never"), "Never", "write Off, or a duration"),
+        (
+            with("log: (file: \"a\", syslog: ())"),
+            "syslog",
+            "lines go to one place, and file is given too",
+        ),
+        (
+            with("access_log: (syslog: (), journald: ())"),
+            "journald",
+            "remove one of the two",
+        ),
+        (
+            with("access_log: (syslog: (level: Info))"),
+            "level",
+            "all have the priority Info",
+        ),
+        (with("access_log: (format: Xml)"), "Xml", "Json"),
+        (
+            with("access_log: (sample: 0)"),
+            "0",
+            "write a number from 1",
+        ),
+        (
+            with("memory_budget: \"1KiB\""),
+            "\"1KiB\"",
+            "write 256KiB at least for each",
+        ),
+        (
+            with("connection_rate: (per_second: 0)"),
+            "0",
+            "write a number from 1",
+        ),
+        (with("user: \"\""), "\"\"", "the name is empty"),
+        (with("user: Adit"), "Adit", "a name in quotes"),
+        (with("group: 4294967295"), "4294967295", "a name in quotes"),
+        (with("chroot: Off"), "Off", "a path in quotes"),
+        (with("core_dumps: \"yes\""), "\"yes\"", "true or false"),
+        (with("landlock: Off"), "Off", "true or false"),
     ];
     let mut wrong = Vec::new();
     for (text, offender, said) in &table {

@@ -187,11 +187,14 @@ fn a_hitch_conf_becomes_the_same_front_door() {
         panic!("{:?}", config.log);
     };
     assert_eq!(syslog.facility, SyslogFacility::Local3);
+    let rights = &config.privileges;
+    assert_eq!(rights.user.as_deref(), Some("hitch"));
+    assert_eq!(rights.group.as_deref(), Some("hitch"));
+    assert_eq!(rights.chroot, None);
 
     names_every_line(&conversion, HITCH, &['#']);
     for (line, words) in [
         (22, "foreground"),
-        (23, "does not change its user"),
         (27, "none of these is the name of a cipher suite"),
         (29, "PROXY protocol"),
         (31, "keepalive"),
@@ -220,6 +223,20 @@ fn hitch_defaults_and_short_forms_are_read() {
         address("127.0.0.1:8000")
     );
     assert_eq!(config.log.sink, LogSink::Stderr);
+
+    let (config, conversion) = converted(
+        "pem-file = \"a.pem\"\nuser = \"u\" chroot = \"/jail\"",
+        Source::Hitch,
+    );
+    assert_eq!(config.privileges.user.as_deref(), Some("u"));
+    assert_eq!(config.privileges.chroot, Some("/jail".into()));
+    assert_eq!(conversion.notes.len(), 0, "{:?}", conversion.notes);
+    let (config, conversion) = converted(
+        "pem-file = \"a.pem\"\ngroup = \"g\"\nchroot = \"\"",
+        Source::Hitch,
+    );
+    assert_eq!(config.privileges.group, None);
+    has_note(&conversion, 2, "with a user alone");
 
     let (config, conversion) = converted(
         "frontend=\"[*]:443+/etc/own.pem\" backend = \"/run/app.sock\" workers = auto\n\

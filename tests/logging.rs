@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use adit::config::{Log, LogSink, SyslogLevel, SyslogSink};
+use adit::config::{JournaldSink, Log, LogSink, SyslogLevel, SyslogSink};
 use adit::limits;
 use adit::logging::{self, Logger, NOTICE, escaped};
 use log::{Level, LevelFilter, Log as _, Record};
@@ -344,6 +344,126 @@ fn without_daemon_and_console_lines_are_counted_as_lost() {
     assert!(receive(&daemon).ends_with("]: heard"));
     assert!(logger.flush_within(PATIENCE));
     assert!(receive(&daemon).contains("]: 1 log lines were dropped"));
+}
+
+#[test]
+fn the_journal_gets_fields_and_the_console_stands_in() {
+    let place = Place::new();
+    let journal = place.daemon();
+    let config = Log {
+        level: LevelFilter::Info,
+        sink: LogSink::Journald(JournaldSink {
+            socket: place.socket.clone(),
+            ident: "door".into(),
+        }),
+    };
+    let logger = place.with_console(&config);
+    say(&logger, Level::Warn, "adit", "a\nPRIORITY=0");
+    let entry = receive(&journal);
+    assert_eq!(
+        entry,
+        "MESSAGE=a\\nPRIORITY=0\nPRIORITY=4\nSYSLOG_IDENTIFIER=door\n"
+    );
+    say(&logger, Level::Info, NOTICE, "b");
+    assert!(receive(&journal).starts_with("MESSAGE=b\nPRIORITY=5\n"));
+    say(&logger, Level::Info, "rustls::conn", "c");
+    assert!(receive(&journal).ends_with("\nADIT_CRATE=rustls\n"));
+
+    drop(journal);
+    std::fs::remove_file(&place.socket).expect("its path");
+    say(&logger, Level::Warn, "adit", "away");
+    assert!(logger.flush_within(PATIENCE));
+    let console = place.console.lines();
+    assert!(console[0].contains("no journald at"), "{console:?}");
+    assert!(console[1].ends_with("Z WARN  adit: away"), "{console:?}");
+    let journal = place.daemon();
+    say(&logger, Level::Warn, "adit", "back");
+    assert!(receive(&journal).starts_with("MESSAGE=back\n"));
+    assert!(receive(&journal).contains("there was no journald: 1 log lines"));
+    assert_eq!(logger.dropped(), 0);
+}
+
+#[test]
+fn a_file_is_opened_anew_and_kept_where_it_cannot_be() {
+    let place = Place::new();
+    let folder = place.socket.with_file_name("logs");
+    std::fs::create_dir(&folder).expect("a folder");
+    let file = folder.join("adit.log");
+    let config = Log {
+        level: LevelFilter::Info,
+        sink: LogSink::File(file.clone()),
+    };
+    let logger = place.with_console(&config);
+    say(&logger, Level::Info, "adit", "one");
+    assert!(logger.flush_within(PATIENCE));
+    let first = folder.join("adit.log.1");
+    std::fs::rename(&file, &first).expect("renamed");
+    say(&logger, Level::Info, "adit", "two");
+    assert!(logger.flush_within(PATIENCE));
+    logger.reopen();
+    say(&logger, Level::Info, "adit", "three");
+    assert!(logger.flush_within(PATIENCE));
+    let read = |path: &Path| std::fs::read_to_string(path).expect("text");
+    assert!(
+        read(&first).ends_with("Z INFO  adit: two\n"),
+        "{}",
+        read(&first)
+    );
+    assert!(read(&file).ends_with("Z INFO  adit: three\n"));
+    assert_eq!(
+        (read(&first).lines().count(), read(&file).lines().count()),
+        (2, 1)
+    );
+
+    // Nobody can make it: the old one is kept, and says so.
+    let moved = folder.with_file_name("moved");
+    std::fs::rename(&folder, &moved).expect("renamed");
+    logger.reopen();
+    say(&logger, Level::Info, "adit", "four");
+    assert!(logger.flush_within(PATIENCE));
+    let text = read(&moved.join("adit.log"));
+    assert!(
+        text.contains("mkdir -p") && text.ends_with("adit: four\n"),
+        "{text}"
+    );
+    // The same for another file.
+    logger.reconfigure(&Log {
+        sink: LogSink::File(folder.join("other.log")),
+        ..config
+    });
+    say(&logger, Level::Info, "adit", "five");
+    assert!(logger.flush_within(PATIENCE));
+    let text = read(&moved.join("adit.log"));
+    assert!(
+        text.contains("other.log") && text.ends_with("adit: five\n"),
+        "{text}"
+    );
+    assert_eq!(logger.dropped(), 0);
+
+    // What cannot be opened in the first place is an error.
+    let bad = Log {
+        level: LevelFilter::Info,
+        sink: LogSink::File(folder.join("adit.log")),
+    };
+    let error = Logger::start(&bad).expect_err("no folder").to_string();
+    assert!(error.contains("mkdir -p"), "{error}");
+    assert!(logging::check(&bad.sink).is_err());
+    assert!(logging::check(&LogSink::File(moved.join("new.log"))).is_ok());
+    assert!(!moved.join("new.log").exists());
+}
+
+#[test]
+fn a_full_disk_costs_lines_and_nothing_else() {
+    let place = Place::new();
+    let logger = place.with_console(&Log {
+        level: LevelFilter::Info,
+        sink: LogSink::File("/dev/full".into()),
+    });
+    for _ in 0..10 {
+        say(&logger, Level::Error, "adit", "no room");
+    }
+    assert!(logger.flush_within(PATIENCE), "the writer lives on");
+    assert_eq!(logger.dropped(), 10);
 }
 
 /// The process's own logger, in a process of its own.

@@ -167,6 +167,7 @@ fn running_servers_see_a_rotation_by_themselves() {
     fs::write(&file, ron).expect("the configuration");
     let mut child = Command::new(env!("CARGO_BIN_EXE_adit"))
         .args(["run", "-c", text(&file)])
+        .args(support::same_rights())
         .stdin(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -273,15 +274,24 @@ impl ProducesTickets for Forged {
 
 /// Serves one client that comes for tickets.
 fn forge(listener: &TcpListener, certificate: &Certificate, ticket: Vec<u8>) {
+    let mut config = accepting(certificate);
+    config.ticketer = Arc::new(Forged(ticket));
+    greet(listener, config);
+}
+
+fn accepting(certificate: &Certificate) -> ServerConfig {
     let chain = vec![CertificateDer::from_pem_file(&certificate.cert).expect("a certificate")];
     let key = PrivateKeyDer::from_pem_file(&certificate.key).expect("a key");
-    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+    ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(rustls::ALL_VERSIONS)
         .expect("versions")
         .with_no_client_auth()
         .with_single_cert(chain, key)
-        .expect("a configuration");
-    config.ticketer = Arc::new(Forged(ticket));
+        .expect("a configuration")
+}
+
+/// Says `!` to one client.
+fn greet(listener: &TcpListener, config: ServerConfig) {
     let mut tls = ServerConnection::new(Arc::new(config)).expect("a connection");
     let (mut tcp, _): (TcpStream, _) = listener.accept().expect("a client");
     std::io::Write::write_all(&mut tls.writer(), b"!").expect("memory");
@@ -327,6 +337,53 @@ fn what_is_no_ticket_of_ours_makes_a_full_handshake() {
         let client = fleet.client(version);
         visit(&stranger, &client);
         assert!(!visit(&member, &client));
+    }
+}
+
+/// Early data is not taken, from nobody; but who has a ticket of another server
+/// that takes it, under the same name, is served all the same (RFC 8446,
+/// section 4.2.10).
+#[test]
+fn early_data_is_passed_over() {
+    const EARLY: usize = 16_000;
+    let fleet = Fleet::new();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let with = fleet.server(Setup::new(fleet.backend.address()));
+    let without = fleet.server(Setup::new(fleet.backend.address()).tls_setting("tickets: 0"));
+    for server in [&with, &without] {
+        // All at once, and in many segments.
+        for size in [usize::MAX, 1000] {
+            let mut config = client::config(&fleet.certificate, &[&rustls::version::TLS13]);
+            config.enable_early_data = true;
+            let config = Arc::new(config);
+            let mut other = accepting(&fleet.certificate);
+            other.max_early_data_size = EARLY as u32;
+            other.send_tls13_tickets = 1;
+            std::thread::scope(|scope| {
+                scope.spawn(|| greet(&listener, other));
+                let address = listener.local_addr().expect("an address");
+                let visitor = Client::shake(client::tcp(address), &config).expect("a handshake");
+                assert_eq!(visitor.receive_exact(1), b"!");
+            });
+            let visitor = Client::begin(client::tcp(server.address()), &config);
+            let early = visitor.with(|tls| {
+                let mut early = tls.early_data().expect("a ticket for it");
+                std::io::Write::write(&mut early, &[b'e'; EARLY]).expect("memory")
+            });
+            assert_eq!(early, EARLY);
+            for part in visitor.sealed().chunks(size) {
+                visitor.send_raw(part).expect("sent");
+            }
+            visitor.finish_handshake().expect("a handshake");
+            assert!(!visitor.with(|tls| tls.is_early_data_accepted()));
+            visitor.send(b"hello").expect("sent");
+            assert_eq!(visitor.receive_exact(5), b"hello", "in parts of {size}");
+            // Nor does a ticket of ours allow any.
+            visitor.close_notify();
+            assert_eq!(visitor.receive_all(), (vec![], End::CloseNotify));
+            let again = Client::begin(client::tcp(server.address()), &config);
+            assert!(again.with(|tls| tls.early_data().is_none()));
+        }
     }
 }
 

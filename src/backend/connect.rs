@@ -18,10 +18,15 @@ use crate::sys::socket::{self, Outgoing, Peer};
 pub(crate) enum ConnectError {
     /// A name does not resolve; what the resolver said.
     Unresolved(String),
+    /// The resolver is silent.
+    Unanswered,
     /// Nothing listens there.
     Refused(Peer),
     /// It cannot be reached, or does not answer.
     Unreachable(Peer, io::Error),
+    /// Every local port has a connection there already, or is held by somebody
+    /// else. There may be some for connections to elsewhere.
+    NoPort(Peer, io::Error),
     /// This process or machine has run out of something.
     Resources(io::Error),
     /// The checks say that every backend is down.
@@ -65,14 +70,20 @@ impl Budget {
 ///
 /// An address that does not answer gets its share of what is left, so that one
 /// that swallows packets does not keep the others, of which there are
-/// `others()` beyond this backend, from being tried.
+/// `others()` beyond this backend, from being tried. So does a resolver, while
+/// it has yet to answer for the first time.
 pub(super) async fn connect(
     addresses: &Addresses,
     budget: &Budget,
     outgoing: &Outgoing,
     others: impl Fn() -> usize,
 ) -> Result<Socket, ConnectError> {
-    let peers = addresses.peers().await.map_err(ConnectError::Unresolved)?;
+    let peers = async { addresses.peers().await.map_err(ConnectError::Unresolved) };
+    let silent = async {
+        runtime::sleep(budget.share(1 + others())).await;
+        Err(ConnectError::Unanswered)
+    };
+    let peers = or(peers, silent).await?;
     let mut error = ConnectError::Unresolved("the backend has no addresses".into());
     for (at, index) in addresses.order(&peers).into_iter().enumerate() {
         let peer = &peers[index];
@@ -135,15 +146,10 @@ async fn connect_to(
 fn classify(peer: &Peer, error: io::Error) -> ConnectError {
     match error.raw_os_error() {
         Some(libc::ECONNREFUSED | libc::ENOENT) => ConnectError::Refused(peer.clone()),
-        // EADDRNOTAVAIL and, on Unix sockets, EAGAIN: out of local ports.
-        Some(
-            libc::EMFILE
-            | libc::ENFILE
-            | libc::ENOBUFS
-            | libc::ENOMEM
-            | libc::EADDRNOTAVAIL
-            | libc::EAGAIN,
-        ) => ConnectError::Resources(error),
+        Some(libc::EADDRNOTAVAIL) => ConnectError::NoPort(peer.clone(), error),
+        Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM | libc::EAGAIN) => {
+            ConnectError::Resources(error)
+        }
         _ => ConnectError::Unreachable(peer.clone(), error),
     }
 }

@@ -147,6 +147,11 @@ impl Service {
         self.tls.as_ref()
     }
 
+    /// The address of the backend with that number, as it was configured.
+    pub(crate) fn address(&self, backend: usize) -> Option<&Address> {
+        self.places.get(backend).map(Place::address)
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
     }

@@ -242,7 +242,7 @@ impl Service {
     /// but no longer than `left`.
     async fn hold(&self, left: Duration, why: Choice) {
         let line: &Line = &self.waits.held;
-        let turn = line.join(true);
+        let turn = line.stand_by();
         let mut waits = false;
         let changed = poll_fn(|cx| {
             if waits && turn.was_woken() {
@@ -286,5 +286,57 @@ impl Service {
                 humantime::format_duration(pause)
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Making, Resolver};
+    use super::*;
+    use crate::config;
+    use crate::runtime::Queues;
+
+    fn never(_: &str, _: u16) -> Result<Vec<std::net::SocketAddr>, String> {
+        loop {
+            std::thread::park();
+        }
+    }
+
+    /// A name whose servers are silent has its share of the time, and no more;
+    /// and it counts as a backend that fails.
+    #[test]
+    fn a_resolver_that_is_silent_leaves_time_for_another_backend() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let good = listener.local_addr().unwrap().to_string();
+        let backends = ["silent.example:80", &good]
+            .map(|address| config::Backend::new(address.parse().unwrap()));
+        let service = config::Service {
+            balance: config::Balance::First,
+            ..config::Service::new("app", backends.to_vec(), None)
+        };
+        runtime::executor(None).unwrap().run(async {
+            let making = Making {
+                tls: None,
+                resolver: &Resolver::with(never),
+                queues: Queues::new(),
+                shard: 0,
+                shards: 1,
+                former: None,
+            };
+            let service = Service::new(&service, making);
+            let timeout = Duration::from_millis(400);
+            for _ in 0..3 {
+                let began = Instant::now();
+                let mut seek = service.seek(timeout, || None);
+                let connected = seek.connect().await.unwrap();
+                assert_eq!(connected.lease.backend(), 1);
+                assert!(began.elapsed() >= timeout / 2);
+            }
+            let ejected = service.stats().backends[0].ejected_on_shards;
+            assert_eq!(ejected, 1);
+            let mut seek = service.seek(timeout, || None);
+            assert_eq!(seek.connect().await.unwrap().lease.backend(), 1);
+            assert!(seek.last.is_none(), "the silent one was asked again");
+        });
     }
 }

@@ -24,6 +24,8 @@ struct Entry {
 pub(super) struct Turn<'a> {
     line: &'a Line,
     number: u64,
+    /// That it leaves may be good news for the next.
+    passes_on: bool,
 }
 
 impl Line {
@@ -38,6 +40,16 @@ impl Line {
 
     /// Joins it at its end.
     pub(super) fn join(&self, picky: bool) -> Turn<'_> {
+        self.enter(picky, true)
+    }
+
+    /// Waits beside the others, whom it neither holds up nor wakes as it leaves:
+    /// what they wait for is not to be had by one's going away.
+    pub(super) fn stand_by(&self) -> Turn<'_> {
+        self.enter(true, false)
+    }
+
+    fn enter(&self, picky: bool, passes_on: bool) -> Turn<'_> {
         let number = self.last.get() + 1;
         self.last.set(number);
         self.entries.borrow_mut().push_back(Entry {
@@ -45,7 +57,11 @@ impl Line {
             picky,
             waker: None,
         });
-        Turn { line: self, number }
+        Turn {
+            line: self,
+            number,
+            passes_on,
+        }
     }
 
     /// Something has come free: wakes whoever may take it.
@@ -107,7 +123,9 @@ impl Drop for Turn<'_> {
         entries.retain(|entry| entry.number != self.number);
         drop(entries);
         // There may be room for the next as well.
-        self.line.wake();
+        if self.passes_on {
+            self.line.wake();
+        }
     }
 }
 
@@ -129,5 +147,16 @@ mod tests {
         assert!(second.is_next(waker));
         drop((picky, second));
         assert_eq!(line.len(), 0);
+    }
+
+    #[test]
+    fn who_stands_by_wakes_nobody_by_leaving() {
+        let line = Line::default();
+        let (one, other) = (line.stand_by(), line.stand_by());
+        assert!(one.is_next(Waker::noop()) && other.is_next(Waker::noop()));
+        drop(one);
+        assert!(!other.was_woken());
+        line.wake_all();
+        assert!(other.was_woken());
     }
 }

@@ -175,6 +175,20 @@ pub(crate) struct OverrideArgs {
     /// How long open tunnels may go on after the order to stop [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = parse_drain)]
     pub(crate) drain_timeout: Option<Duration>,
+    /// The user to become once ports are bound and keys are read: a name or a number. root stays
+    /// root, which a configuration file alone does not allow
+    #[arg(long, value_name = "USER", value_parser = parse_account)]
+    pub(crate) user: Option<String>,
+    /// The group to act for [default: the user's own]
+    #[arg(long, value_name = "GROUP", requires = "user", value_parser = parse_account)]
+    pub(crate) group: Option<String>,
+    /// The directory that becomes the root of every path, once all is read
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) chroot: Option<PathBuf>,
+    /// Let a core be written, and others of the same user look into the process, which holds
+    /// private keys
+    #[arg(long)]
+    pub(crate) core_dumps: bool,
     /// Reload when told to, but not when a file changes
     #[arg(long)]
     pub(crate) no_watch: bool,
@@ -388,6 +402,13 @@ fn parse_admin(text: &str) -> Result<AdminArg, String> {
         "" => Err("write a path, auto, or off".into()),
         path => Ok(AdminArg::Path(path.into())),
     }
+}
+
+fn parse_account(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("write a name or a number".into());
+    }
+    Ok(text.to_owned())
 }
 
 fn parse_server_name(text: &str) -> Result<String, String> {

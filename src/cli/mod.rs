@@ -13,6 +13,7 @@ mod generate;
 mod human;
 mod output;
 mod plan;
+mod privileges;
 mod reload;
 mod run;
 mod service;

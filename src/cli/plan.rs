@@ -53,6 +53,10 @@ pub(crate) struct Overrides {
     syslog: bool,
     admin: Option<Admin>,
     drain: Option<Duration>,
+    user: Option<String>,
+    group: Option<String>,
+    chroot: Option<PathBuf>,
+    core_dumps: bool,
     no_watch: bool,
 }
 
@@ -178,6 +182,17 @@ impl Overrides {
         if let Some(drain) = self.drain {
             config.timeouts.drain = drain;
         }
+        if let Some(user) = &self.user {
+            config.privileges.user = Some(user.clone());
+            // The file's group goes with the file's user.
+            config.privileges.group = self.group.clone();
+        }
+        if let Some(folder) = &self.chroot {
+            config.privileges.chroot = Some(folder.clone());
+        }
+        if self.core_dumps {
+            config.privileges.core_dumps = true;
+        }
         if self.no_watch {
             config.watch = None;
         }
@@ -213,6 +228,10 @@ impl From<OverrideArgs> for Overrides {
                 AdminArg::Path(path) => Admin::Path(path),
             }),
             drain: args.drain_timeout,
+            user: args.user,
+            group: args.group,
+            chroot: args.chroot,
+            core_dumps: args.core_dumps,
             no_watch: args.no_watch,
         }
     }
@@ -251,7 +270,7 @@ fn usage(kind: ErrorKind, message: &str) -> clap::Error {
 
 #[cfg(test)]
 mod tests {
-    use adit::config::{ClientTls, ServerTls, ServerVerify};
+    use adit::config::{ClientTls, Privileges, ServerTls, ServerVerify};
     use clap::Parser as _;
 
     use super::*;
@@ -335,7 +354,7 @@ mod tests {
     #[test]
     fn flags_win_over_the_source() {
         let config = config(&format!(
-            "{FLAGS} --shards 3 --cpus 1,4-5 --nodes 0-1 --caches 2 --placement per-core --log-level debug --syslog --admin /a.sock --drain-timeout 90s --no-watch"
+            "{FLAGS} --shards 3 --cpus 1,4-5 --nodes 0-1 --caches 2 --placement per-core --log-level debug --syslog --admin /a.sock --drain-timeout 90s --user u --group 7 --chroot /jail --core-dumps --no-watch"
         ));
         assert_eq!(config.shards.count, NonZeroUsize::new(3));
         assert_eq!(config.shards.cpus, Some(vec![1, 4, 5]));
@@ -350,6 +369,16 @@ mod tests {
         assert_eq!(config.admin, Admin::Path("/a.sock".into()));
         assert_eq!(config.timeouts.drain, Duration::from_secs(90));
         assert_eq!(config.watch, None);
+        assert_eq!(
+            config.privileges,
+            Privileges {
+                user: Some("u".into()),
+                group: Some("7".into()),
+                chroot: Some("/jail".into()),
+                core_dumps: true,
+                landlock: true,
+            }
+        );
     }
 
     #[test]

@@ -15,12 +15,14 @@ use adit::config::{Admin, LogSink};
 use adit::control::admin::{self, Orders};
 use adit::http::Running;
 use adit::logging::{self, Guard};
+use adit::sys::signals::unblock;
 use adit::{Config, Error, Handle, Inheritance, Outcome, Server, notice};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR2};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
 use super::exit::{Exit, Failure};
 use super::plan::RunPlan;
+use super::privileges::{Confinement, Privileges};
 use super::service::Service;
 use super::upgrade::{self, Endpoint, Succession, Upgrader};
 use super::watch::{Watched, Watcher};
@@ -42,9 +44,19 @@ fn configure(
 ) -> Result<Exit, Failure> {
     let mut watched = Watched::default();
     let config = watched.config(&plan)?;
+    // While there is one thread.
+    let privileges = Privileges::prepare(&config, Some(&plan.source))?;
     let log = Arc::new(logging::install(&config.log)?);
     let syslog = config.log.sink != LogSink::Stderr;
-    let done = start(plan, config, watched, &log, succession, inheritance);
+    let done = start(
+        plan,
+        config,
+        watched,
+        privileges,
+        &log,
+        succession,
+        inheritance,
+    );
     if let Err(failure) = &done
         && syslog
     {
@@ -57,7 +69,8 @@ fn configure(
 fn start(
     plan: RunPlan,
     config: Config,
-    watched: Watched,
+    mut watched: Watched,
+    privileges: Privileges,
     log: &Arc<Guard>,
     mut succession: Succession,
     mut inheritance: Inheritance,
@@ -68,7 +81,10 @@ fn start(
     let signals = Steering::signals()?;
     let admin = config.admin.clone();
     succession.admin = upgrade::admin_left(&admin, &mut inheritance);
-    let server = Server::inheriting(config, inheritance)?;
+    let server = Server::inheriting(config.clone(), inheritance)?;
+    // Before any thread speaks with the network.
+    let confinement = privileges.give_up(&config, watched.files())?;
+    watched.look_again();
     announce(&server);
     let first = watched.every();
     let reloader = Arc::new(Reloader {
@@ -77,6 +93,7 @@ fn start(
         log: Arc::clone(log),
         admin: admin.clone(),
         service: succession.service.clone(),
+        confinement,
         watched: Mutex::new(watched),
     });
     let _watcher = Watcher::start(
@@ -207,6 +224,7 @@ struct Reloader {
     /// Where the admin endpoint is, which a reload does not move.
     admin: Admin,
     service: Service,
+    confinement: Confinement,
     watched: Mutex<Watched>,
 }
 
@@ -246,7 +264,12 @@ impl Reloader {
             .config(&self.plan)
             .inspect_err(|_| self.handle.reload_refused())
             .and_then(|config| {
+                // What the log could not take up is refused with all the rest.
+                logging::check(&config.log.sink).inspect_err(|_| self.handle.reload_refused())?;
                 let (log, admin) = (config.log.clone(), config.admin.clone());
+                self.confinement
+                    .check(&config)
+                    .inspect_err(|_| self.handle.reload_refused())?;
                 self.handle.reload(config)?;
                 Ok((log, admin))
             })
@@ -280,7 +303,10 @@ pub(crate) struct Steering {
 impl Steering {
     /// Takes the signals over; they wait until [`start`](Self::start).
     pub(crate) fn signals() -> Result<Signals, Failure> {
-        Signals::new([SIGTERM, SIGINT, SIGHUP, SIGUSR2])
+        const OURS: [i32; 5] = [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2];
+        Signals::new(OURS)
+            // Only now that they end nothing any more.
+            .and_then(|signals| unblock(&OURS).map(|()| signals))
             .map_err(|error| Failure::runtime(format!("signals cannot be handled: {error}")))
     }
 
@@ -391,6 +417,10 @@ fn obey(
                 if !reloads.order() {
                     log::error!("SIGHUP: cannot reload any more");
                 }
+            }
+            SIGUSR1 => {
+                logging::reopen();
+                handle.reopen_logs();
             }
             SIGUSR2 => {
                 if !upgrades.order() {

@@ -117,10 +117,30 @@ impl FromStr for Address {
         if let Some(name) = text.strip_prefix("systemd:") {
             return systemd(text, name);
         }
-        let Some((host, port)) = text.rsplit_once(':') else {
+        if let Some((scheme, rest)) = text.split_once("://") {
             return Err(AddressError(format!(
-                "\"{text}\" has no port: write HOST:PORT, such as \"{}:443\", or unix:/path",
-                if text.is_empty() { "*" } else { text }
+                "\"{text}\" is a URL: write an address without \"{scheme}://\"{}, HOST:PORT or \
+                 unix:/path",
+                if rest.contains('/') {
+                    " and without a path"
+                } else {
+                    ""
+                }
+            )));
+        }
+        let is_ipv6 = |text: &str| text.parse::<Ipv6Addr>().is_ok();
+        let with_port = text
+            .rsplit_once(':')
+            .filter(|(host, _)| !text.ends_with(']') && (is_ipv6(host) || !is_ipv6(text)));
+        let Some((host, port)) = with_port else {
+            let example = match text {
+                "" => "*:443".to_owned(),
+                _ if text.parse::<u16>().is_ok() => format!("*:{text}"),
+                _ if is_ipv6(text) => format!("[{text}]:443"),
+                _ => format!("{text}:443"),
+            };
+            return Err(AddressError(format!(
+                "\"{text}\" has no port: write HOST:PORT, such as \"{example}\", or unix:/path"
             )));
         };
         let port = match port.parse::<u16>() {
@@ -249,7 +269,12 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said_with_what_to_write() {
         for (text, hint) in [
-            ("8443", "has no port"),
+            ("8443", "such as \"*:8443\""),
+            ("localhost", "such as \"localhost:443\""),
+            ("[::1]", "such as \"[::1]:443\""),
+            ("fe80::1", "such as \"[fe80::1]:443\""),
+            ("https://host:443", "without \"https://\", HOST"),
+            ("http://host/x", "without a path"),
             ("", "has no port"),
             ("host:", "not a number"),
             ("host:+80", "not a number"),

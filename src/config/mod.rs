@@ -10,6 +10,7 @@
 //! configuration (certificates, keys) are read elsewhere.
 
 mod access;
+mod access_log;
 mod address;
 pub mod convert;
 mod cpu_list;
@@ -19,6 +20,7 @@ mod files;
 mod network_set;
 mod placement;
 mod position;
+mod privileges;
 mod reader;
 mod route;
 mod scan;
@@ -28,11 +30,13 @@ mod tls;
 mod units;
 
 pub use access::{Access, Network, Rate, RateLimits};
+pub use access_log::{AccessFormat, AccessLog};
 pub use address::{Address, AddressError, Host};
 pub use cpu_list::{format_cpu_list, parse_cpu_list, parse_number_list};
 pub use error::ConfigError;
 pub use network_set::{AccessList, NetworkSet};
 pub use placement::{Placement, Shards};
+pub use privileges::Privileges;
 pub use route::Route;
 pub use service::{
     Backend, Balance, CheckKind, Ejection, HealthCheck, ProxyHeader, ProxyTlv, ProxyVersion, Queue,
@@ -72,11 +76,22 @@ pub struct Config {
     /// TLS handshakes with clients that each shard may have in progress; the
     /// others wait for their turn, in order, within their handshake time.
     pub max_handshakes: NonZeroUsize,
+    /// How many connections may come in in a second, over all listeners and
+    /// shards, each of which may have its equal part. Who comes faster waits in
+    /// the kernel's queue. `None`: any number.
+    pub connection_rate: Option<Rate>,
+    /// How many bytes of memory tunnels may hold, over all shards, each of
+    /// which may have its equal part: at least [`limits::MEMORY_PART_MIN`].
+    /// Accepting pauses before one more tunnel could pass it; none that is open
+    /// is ended for it. What counts, `tunnel::held` tells. `None`: any number.
+    pub memory_budget: Option<usize>,
     /// What the backend sees when a client ends its TCP stream without a TLS
     /// close_notify.
     pub truncation: Truncation,
     /// Where log lines go.
     pub log: Log,
+    /// A line for each tunnel at its end. `None`: there are none.
+    pub access_log: Option<AccessLog>,
     /// Where `adit stats` finds the process.
     pub admin: Admin,
     /// How often `adit run` looks whether a file that the configuration names,
@@ -84,6 +99,8 @@ pub struct Config {
     /// [`limits::WATCH_INTERVAL_MIN`]. `None`: never. A
     /// [`Server`](crate::Server) on its own watches nothing.
     pub watch: Option<Duration>,
+    /// As whom the program acts, and what it forbids itself.
+    pub privileges: Privileges,
 }
 
 /// One address that accepts clients.
@@ -115,6 +132,9 @@ pub struct Listener {
     pub access: Access,
     /// How fast clients may come in.
     pub rates: RateLimits,
+    /// How many connections may come in here in a second, from all clients
+    /// together, as [`Config::connection_rate`] has it.
+    pub connection_rate: Option<Rate>,
     /// How many tunnels it may have open, over all shards, each of which may
     /// have its equal part: no fewer than there are shards. Who comes when a
     /// shard has its part waits in the kernel's queue. `None`: any number.
@@ -189,6 +209,29 @@ pub enum LogSink {
     Stderr,
     /// The system's syslog daemon.
     Syslog(SyslogSink),
+    /// The file at this path, which is made if it is not there, with mode 0640,
+    /// and opened anew when [`reopen`](crate::Handle::reopen_logs) says so.
+    File(PathBuf),
+    /// The journal of systemd.
+    Journald(JournaldSink),
+}
+
+/// How the journal is spoken to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JournaldSink {
+    /// The datagram socket of its native protocol.
+    pub socket: PathBuf,
+    /// SYSLOG_IDENTIFIER of its entries.
+    pub ident: String,
+}
+
+impl Default for JournaldSink {
+    fn default() -> Self {
+        Self {
+            socket: PathBuf::from("/run/systemd/journal/socket"),
+            ident: "adit".into(),
+        }
+    }
 }
 
 /// How the syslog daemon is spoken to, in the terms of syslog(3).
@@ -307,10 +350,14 @@ impl Config {
             timeouts: Timeouts::default(),
             max_connections: None,
             max_handshakes: limits::HANDSHAKES_PER_SHARD,
+            connection_rate: None,
+            memory_budget: None,
             truncation: Truncation::default(),
             log: Log::default(),
+            access_log: None,
             admin: Admin::default(),
             watch: Some(limits::WATCH_INTERVAL),
+            privileges: Privileges::default(),
         }
     }
 }
@@ -330,6 +377,7 @@ impl Listener {
             proxy_from: Vec::new(),
             access: Access::default(),
             rates: RateLimits::default(),
+            connection_rate: None,
             max_connections: None,
             accept: Accept::default(),
             timeouts: None,

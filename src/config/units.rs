@@ -184,6 +184,11 @@ scalar! {
 }
 
 scalar! {
+    /// A bound on memory, in bytes.
+    MemorySize(usize) = memory_size
+}
+
+scalar! {
     /// A place to listen on.
     ListenAddress(Address) = |scalar: Scalar| address(scalar, "an address such as \"*:443\", \"unix:/run/name.sock\" or \"systemd:https\"")
 }
@@ -201,6 +206,17 @@ scalar! {
 scalar! {
     /// The name of a listener or a service, or a syslog ident.
     Name(String) = name
+}
+
+scalar! {
+    /// A user or a group.
+    AccountName(String) = |scalar: Scalar| match scalar {
+        Scalar::Number(number) if (0..i64::from(u32::MAX)).contains(&number) => Ok(number.to_string()),
+        scalar => match scalar.text("a name in quotes, such as \"adit\"")? {
+            name if name.is_empty() => Err("the name is empty; write one, such as \"adit\"".into()),
+            name => Ok(name),
+        },
+    }
 }
 
 scalar! {
@@ -304,21 +320,36 @@ fn duration(scalar: Scalar) -> Result<Duration, String> {
     Ok(time)
 }
 
-fn buffer_size(scalar: Scalar) -> Result<usize, String> {
-    let (bytes, typed) = match scalar {
+/// Bytes, and how they were typed.
+fn bytes(scalar: Scalar) -> Result<(u64, String), String> {
+    match scalar {
         Scalar::Text(text) => match text.parse::<ByteSize>() {
-            Ok(size) => (size.as_u64(), format!("\"{}\"", clip(&text))),
-            Err(_) => {
-                return Err(format!(
-                    "\"{}\" is no size; write a number and a unit, such as \"48KiB\" or \"64KB\"",
-                    clip(&text)
-                ));
-            }
+            Ok(size) => Ok((size.as_u64(), format!("\"{}\"", clip(&text)))),
+            Err(_) => Err(format!(
+                "\"{}\" is no size; write a number and a unit, such as \"48KiB\" or \"64KB\"",
+                clip(&text)
+            )),
         },
         // What is negative is less than the least as well.
-        Scalar::Number(number) => (number.max(0) as u64, number.to_string()),
-        other => return Err(other.refused("a size such as \"48KiB\"")),
-    };
+        Scalar::Number(number) => Ok((number.max(0) as u64, number.to_string())),
+        other => Err(other.refused("a size such as \"48KiB\"")),
+    }
+}
+
+fn memory_size(scalar: Scalar) -> Result<usize, String> {
+    let (bytes, typed) = bytes(scalar)?;
+    match usize::try_from(bytes) {
+        Ok(bytes) if bytes >= limits::MEMORY_PART_MIN => Ok(bytes),
+        Ok(_) => Err(format!(
+            "{typed} is too little for any shard; write {} at least for each",
+            size(limits::MEMORY_PART_MIN)
+        )),
+        Err(_) => Err(format!("{typed} is more than any machine has")),
+    }
+}
+
+fn buffer_size(scalar: Scalar) -> Result<usize, String> {
+    let (bytes, typed) = bytes(scalar)?;
     let allowed = format!(
         "write a size from {} to {}",
         size(limits::BUFFER_SIZE_MIN),

@@ -14,6 +14,7 @@ use crate::config::Admin;
 use crate::error::Error;
 use crate::http::{self, Request, Response, Running};
 use crate::metrics::Stats;
+use crate::sys::account::effective_uid;
 
 /// What the endpoint answers with. Both are called on the endpoint's own
 /// threads and may take their time.
@@ -105,8 +106,12 @@ pub fn step_aside(running: &Running) {
     }
 }
 
+/// The folder of sockets that root makes for whom it becomes, and that a service
+/// manager makes for the service's user.
+pub const SYSTEM_FOLDER: &str = "/run/adit";
+
 /// The private folders in which sockets may lie, best first:
-/// `$XDG_RUNTIME_DIR/adit`, `/run/adit` for root, `/tmp/adit-UID`.
+/// `$XDG_RUNTIME_DIR/adit`, `/run/adit`, and `/tmp/adit-UID` for all but root.
 pub fn folders() -> Vec<PathBuf> {
     let mut folders = Vec::new();
     if let Some(runtime) = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from)
@@ -115,12 +120,33 @@ pub fn folders() -> Vec<PathBuf> {
     {
         folders.push(runtime.join("adit"));
     }
+    folders.push(PathBuf::from(SYSTEM_FOLDER));
     match effective_uid() {
-        Ok(0) => folders.push(PathBuf::from("/run/adit")),
-        Ok(uid) => folders.push(PathBuf::from(format!("/tmp/adit-{uid}"))),
-        Err(_) => {}
+        0 => {}
+        uid => folders.push(PathBuf::from(format!("/tmp/adit-{uid}"))),
     }
     folders
+}
+
+/// Makes a folder private, or sees to it that it is.
+///
+/// # Errors
+///
+/// A sentence that names it.
+pub fn make_folder(folder: &Path) -> Result<(), String> {
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(format!("{} cannot be made: {error}", folder.display()))
+        }
+        _ => check_private(folder),
+    }
+}
+
+/// The folder in which [`Admin::Auto`] will have its socket, made if need be.
+pub fn folder_to_be() -> Option<PathBuf> {
+    folders()
+        .into_iter()
+        .find(|folder| make_folder(folder).is_ok())
 }
 
 /// The processes that answer in those folders, by process id. Sockets whose
@@ -179,13 +205,7 @@ fn bind_auto() -> Result<(UnixListener, PathBuf), String> {
 
 /// Binds `admin-<pid>.sock` in a folder that is made private, or is already.
 fn bind_in(folder: &Path) -> Result<(UnixListener, PathBuf), String> {
-    match DirBuilder::new().mode(0o700).create(folder) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            return Err(format!("{} cannot be made: {error}", folder.display()));
-        }
-        _ => {}
-    }
-    check_private(folder)?;
+    make_folder(folder)?;
     let _ = sweep(folder);
     let path = folder.join(socket_name(std::process::id()));
     // A process before us may have had our id, and it is not running now.
@@ -239,14 +259,15 @@ fn bind_at(path: &Path) -> Result<UnixListener, String> {
     bound
 }
 
-/// Whether a folder is a real one, ours, and closed to everybody else.
+/// Whether a folder is a real one, ours, and closed to everybody else. To root
+/// it may be another user's: that of a server which was started as root.
 fn check_private(folder: &Path) -> Result<(), String> {
     let shown = folder.display();
     let found = fs::symlink_metadata(folder).map_err(|error| format!("{shown}: {error}"))?;
-    let uid = effective_uid().map_err(|error| format!("our user id is unknown: {error}"))?;
+    let uid = effective_uid();
     if !found.is_dir() {
         Err(format!("{shown} is no folder"))
-    } else if found.uid() != uid {
+    } else if found.uid() != uid && uid != 0 {
         Err(format!(
             "{shown} belongs to user {}, not to us ({uid})",
             found.uid()
@@ -306,26 +327,6 @@ fn socket_pid(name: &str) -> Option<(u32, bool)> {
         None => (name.strip_prefix(LEFT)?, true),
     };
     Some((pid.parse().ok()?, left))
-}
-
-/// From proc(5), since geteuid(2) takes unsafe code. The owner of
-/// `/proc/self` will not do: it is root for a program with capabilities.
-fn effective_uid() -> io::Result<u32> {
-    fs::read_to_string("/proc/self/status")?
-        .lines()
-        .find_map(|line| {
-            line.strip_prefix("Uid:")?
-                .split_whitespace()
-                .nth(1)?
-                .parse()
-                .ok()
-        })
-        .ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::InvalidData,
-                "/proc/self/status has no Uid line",
-            )
-        })
 }
 
 #[cfg(test)]

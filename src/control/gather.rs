@@ -7,6 +7,7 @@ use crate::limits;
 use crate::logging;
 use crate::mesh::{Mesh, Order};
 use crate::metrics::{ServiceStats, ShardStats, Stats, Totals};
+use crate::sys::rlimit;
 
 /// Gatherings under way.
 #[derive(Debug, Default)]
@@ -101,6 +102,9 @@ impl Control {
             reloads: self.reloads,
             reloads_failed: self.reloads_failed,
             log_lines_dropped: logging::dropped(),
+            access_lines_lost: logging::access_lines_lost(),
+            descriptors_open: rlimit::descriptors_in_use(),
+            descriptors_max: rlimit::nofile().ok().map(|limit| limit.soft),
             listeners: self.listeners.clone(),
             services,
             total,

@@ -80,6 +80,11 @@ impl Line {
         self.origin.as_deref().unwrap_or(OURS)
     }
 
+    /// The crate that logged it, if that is not adit.
+    pub(super) fn foreign_origin(&self) -> Option<&str> {
+        self.origin.as_deref()
+    }
+
     /// The text alone.
     pub(super) fn text(&self) -> &str {
         &self.text

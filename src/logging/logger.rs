@@ -10,7 +10,7 @@ use log::{Level, LevelFilter};
 
 use super::console::Console;
 use super::line::{self, Line};
-use super::writer::Writer;
+use super::writer::{Sink, Writer};
 use crate::config::{self, LogSink, SyslogLevel};
 use crate::error::Error;
 use crate::limits;
@@ -36,6 +36,8 @@ pub struct Logger {
 pub(super) enum Message {
     /// To be written.
     Line(Line),
+    /// To look whether there is anything else to do.
+    Look,
     /// To be answered when all before it is written.
     Flush(flume::Sender<()>),
     /// The last one; the thread ends. Answered like a flush.
@@ -49,6 +51,8 @@ pub(super) struct Shared {
     pub(super) dropped: AtomicU64,
     /// A sink to be used from the next line on.
     pub(super) sink: Mutex<Option<LogSink>>,
+    /// A file is to be opened anew before the next line.
+    pub(super) reopen: AtomicBool,
     /// Whether the thread must end though lines are still queued.
     pub(super) abandoned: AtomicBool,
 }
@@ -58,7 +62,8 @@ impl Logger {
     ///
     /// # Errors
     ///
-    /// [`Error::System`] when the thread cannot be started.
+    /// [`Error::System`] when the thread cannot be started, or a file cannot be
+    /// opened.
     pub fn start(config: &config::Log) -> Result<Self, Error> {
         Self::with(config, Console::standard())
     }
@@ -77,9 +82,10 @@ impl Logger {
     }
 
     fn with(config: &config::Log, console: Console) -> Result<Self, Error> {
+        let sink = Sink::open(&config.sink).map_err(Error::System)?;
         let (queue, waiting) = flume::bounded(limits::LOG_LINES_QUEUED_MAX);
         let shared = Arc::new(Shared::default());
-        let writer = Writer::new(waiting, Arc::clone(&shared), &config.sink, console);
+        let writer = Writer::new(waiting, Arc::clone(&shared), sink, console);
         let writer = thread::Builder::new()
             .name("adit-log".into())
             .spawn(move || writer.run())
@@ -101,10 +107,25 @@ impl Logger {
     }
 
     /// Takes up another configuration, without waiting for anything. Lines that
-    /// are still queued go to the new sink.
+    /// are still queued go to the new sink. A file that cannot be opened is told
+    /// of on the old one, which then stays.
     pub fn reconfigure(&self, config: &config::Log) {
         *lock(&self.shared.sink) = Some(config.sink.clone());
         self.set_threshold(config);
+        self.look();
+    }
+
+    /// Opens the file that lines go to anew, if they go to one, without waiting
+    /// for it: whoever rotates it has renamed the old one.
+    pub fn reopen(&self) {
+        self.shared.reopen.store(true, Ordering::Relaxed);
+        self.look();
+    }
+
+    /// Has the thread look what there is to do. If the queue is full, it does so
+    /// in any case.
+    fn look(&self) {
+        let _ = self.queue.try_send(Message::Look);
     }
 
     /// Waits until every line logged before is written or given up: whether
@@ -161,7 +182,7 @@ impl Logger {
 
     fn set_threshold(&self, config: &config::Log) {
         let up_to = match &config.sink {
-            LogSink::Stderr => SyslogLevel::Debug,
+            LogSink::Stderr | LogSink::File(_) | LogSink::Journald(_) => SyslogLevel::Debug,
             LogSink::Syslog(syslog) => syslog.up_to,
         };
         self.level.store(config.level as usize, Ordering::Relaxed);

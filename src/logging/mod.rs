@@ -3,8 +3,9 @@
 //! A line's text is made where it is logged: [`Logger`] formats it, escapes it,
 //! cuts it to length and puts it in a bounded queue. It never waits: a line that
 //! finds the queue full is dropped and counted. One thread, `adit-log`, takes
-//! lines out of the queue and writes them to the sink of the configuration,
-//! standard error or the syslog daemon; only it ever waits for I/O.
+//! lines out of the queue and writes them to the sink of the configuration:
+//! standard error, a file, the syslog daemon or the journal. Only it ever waits
+//! for I/O.
 //!
 //! | logged with         | standard error | syslog severity |
 //! |---------------------|----------------|-----------------|
@@ -20,14 +21,22 @@
 //! Such a line is logged at `Info` with the target [`NOTICE`], which [`notice!`]
 //! does.
 //!
+//! The access log (`access`) has a queue and a thread of its own, so that
+//! neither log waits for the other.
+//!
 //! No line can be made to look like two, or to move a terminal's cursor: control
 //! characters of any line are escaped. Text from the network goes through
 //! [`escaped`] besides, which bounds its length and leaves plain ASCII only.
 //!
 //! [`notice!`]: crate::notice
 
+pub(crate) mod access;
 mod console;
+mod daemon;
+mod datagram;
 mod escape;
+mod file;
+mod journald;
 mod line;
 mod logger;
 mod stderr;
@@ -36,6 +45,7 @@ mod writer;
 
 use std::sync::OnceLock;
 
+pub use access::lost as access_lines_lost;
 pub use escape::{Escaped, escaped};
 pub use line::NOTICE;
 pub use logger::Logger;
@@ -63,8 +73,8 @@ static INSTALLED: OnceLock<Logger> = OnceLock::new();
 ///
 /// # Errors
 ///
-/// [`Error::System`] when the process has a logger already, or the thread
-/// cannot be started. That nothing answers at the syslog daemon's socket is no
+/// [`Error::System`] when the process has a logger already, the thread cannot be
+/// started, or the log file cannot be opened. That nothing answers at the syslog daemon's socket is no
 /// error: lines go to the console until something does.
 pub fn install(config: &config::Log) -> Result<Guard, Error> {
     let taken = || Error::System("the process has a logger already: install one only".into());
@@ -82,6 +92,27 @@ pub fn install(config: &config::Log) -> Result<Guard, Error> {
 /// process; 0 if [`install`] was never called. For any thread.
 pub fn dropped() -> u64 {
     INSTALLED.get().map_or(0, Logger::dropped)
+}
+
+/// Has the file of the process's logger opened anew, if it goes to one, without
+/// waiting for it: whoever rotates it has renamed the old one. For any thread.
+pub fn reopen() {
+    if let Some(logger) = INSTALLED.get() {
+        logger.reopen();
+    }
+}
+
+/// Looks whether lines could be written to where a configuration has them,
+/// and changes nothing. That nothing answers at a daemon's socket is no error.
+///
+/// # Errors
+///
+/// [`Error::System`], with a text that names the file and the remedy.
+pub fn check(sink: &config::LogSink) -> Result<(), Error> {
+    match sink {
+        config::LogSink::File(path) => file::check(path).map_err(Error::System),
+        _ => Ok(()),
+    }
 }
 
 /// Keeps the process's logger at work. Dropping it writes what is queued,

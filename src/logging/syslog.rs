@@ -1,44 +1,24 @@
-//! Lines to the system's syslog daemon.
+//! The language of syslog daemons.
 
-use std::io;
-use std::os::unix::net::UnixDatagram;
+use std::fmt;
 
-use log::Level;
 use syslog::{Facility, Formatter3164, LogFormat, Severity};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
-use super::console::Console;
 use super::escape;
-use super::line::Line;
 use crate::config::{SyslogFacility, SyslogLevel, SyslogSink};
 use crate::limits;
 use crate::sys::local_time;
 
-/// Sends lines to a daemon's datagram socket, in the format of RFC 3164, with
-/// the behaviour of openlog(3) with `LOG_PID | LOG_CONS` and of setlogmask(3).
-///
-/// A daemon may go away and come back at any time. Every line tries to reach
-/// it anew while it is away: that costs two system calls on a thread which has
-/// nothing better to do, and so the first line that can get through does.
+/// Makes packets for a syslog daemon in the format of RFC 3164, as openlog(3)
+/// does with `LOG_PID`.
 pub(super) struct Syslog {
-    config: SyslogSink,
     formatter: Formatter3164,
-    socket: Option<UnixDatagram>,
-    /// Lines written to the console since the daemon went away.
-    on_console: u64,
-}
-
-/// Why a line did not reach the daemon.
-enum Undelivered {
-    /// There is one, and it does not read.
-    Jammed(io::Error),
-    /// There is none.
-    Away(io::Error),
 }
 
 impl Syslog {
-    pub(super) fn new(config: SyslogSink) -> Self {
+    pub(super) fn new(config: &SyslogSink) -> Self {
         Self {
             formatter: Formatter3164 {
                 facility: facility(config.facility),
@@ -47,97 +27,32 @@ impl Syslog {
                 process: config.ident.clone(),
                 pid: std::process::id(),
             },
-            config,
-            socket: None,
-            on_console: 0,
         }
     }
 
-    /// Sends a line that the mask lets through, or writes it to the console if
-    /// there is no daemon; an error means that it is lost.
-    pub(super) fn write(&mut self, line: &Line, console: &mut Console) -> io::Result<()> {
-        if line.severity() > self.config.up_to {
-            return Ok(());
-        }
-        match self.send(&self.packet(line)) {
-            Ok(()) => {
-                self.tell_absence();
-                Ok(())
-            }
-            Err(Undelivered::Jammed(error)) => Err(error),
-            Err(Undelivered::Away(error)) => {
-                if self.on_console == 0 {
-                    let socket = self.config.socket.display();
-                    let why = Line::own(
-                        Level::Warn,
-                        format_args!("no syslog daemon at {socket} ({error}): log lines go here"),
-                    );
-                    // If this cannot be written, neither can the line below.
-                    let _ = console.write(&why);
-                }
-                console.write(line)?;
-                self.on_console += 1;
-                Ok(())
-            }
-        }
-    }
-
-    /// Tells a daemon that is back how many lines it missed. A notice that does
-    /// not get through is sent after the next line.
-    fn tell_absence(&mut self) {
-        let lines = self.on_console;
-        if lines == 0 {
-            return;
-        }
-        let notice = Line::own(
-            Level::Info,
-            format_args!("there was no syslog daemon: {lines} log lines went to the console"),
-        );
-        if self.send(&self.packet(&notice.noticed())).is_ok() {
-            self.on_console = 0;
-        }
-    }
-
-    /// Sends a packet over the socket there is, or over a new one if that one
-    /// leads nowhere any more. Only a socket that works is kept: a daemon that
-    /// hangs may have been replaced by the time of the next line.
-    fn send(&mut self, packet: &str) -> Result<(), Undelivered> {
-        if let Some(socket) = self.socket.take() {
-            match send_fitting(&socket, packet) {
-                Ok(()) => {
-                    self.socket = Some(socket);
-                    return Ok(());
-                }
-                Err(jammed @ Undelivered::Jammed(_)) => return Err(jammed),
-                Err(Undelivered::Away(_)) => {}
-            }
-        }
-        let socket = self.connect().map_err(Undelivered::Away)?;
-        send_fitting(&socket, packet)?;
-        self.socket = Some(socket);
-        Ok(())
-    }
-
-    /// A socket that leads to the daemon. It blocks, with a time limit that the
-    /// kernel keeps: a short wait for a daemon that is behind with its reading.
-    fn connect(&self) -> io::Result<UnixDatagram> {
-        let socket = UnixDatagram::unbound()?;
-        socket.set_write_timeout(Some(limits::SYSLOG_WAIT))?;
-        socket.connect(&self.config.socket)?;
-        Ok(socket)
-    }
-
-    /// The line in the format of RFC 3164, section 4.1, at most
+    /// The text in the format of RFC 3164, section 4.1, at most
     /// [`limits::LOG_LINE_MAX`] bytes.
-    fn packet(&self, line: &Line) -> String {
-        let mut packet = Vec::with_capacity(128 + line.text().len());
+    pub(super) fn packet(
+        &self,
+        at: OffsetDateTime,
+        level: SyslogLevel,
+        text: impl fmt::Display,
+    ) -> String {
+        let mut packet = Vec::with_capacity(512);
         self.formatter
-            .format(&mut packet, severity(line.severity()), line)
+            .format(&mut packet, severity(level), text)
             .expect("writing to memory cannot fail");
         let mut packet = String::from_utf8(packet).expect("made of strings only");
-        set_timestamp(&mut packet, line.at);
+        set_timestamp(&mut packet, at);
         escape::cut(&mut packet, limits::LOG_LINE_MAX);
         packet
+    }
+
+    /// A packet that every daemon takes.
+    pub(super) fn shorter(packet: &[u8]) -> Option<Vec<u8>> {
+        let mut packet = String::from_utf8(packet.to_vec()).ok()?;
+        escape::cut(&mut packet, limits::SYSLOG_PACKET_SAFE);
+        Some(packet.into_bytes())
     }
 }
 
@@ -153,28 +68,6 @@ fn set_timestamp(packet: &mut String, at: OffsetDateTime) {
     if let (Ok(stamp), Some(priority_end)) = (stamp, packet.find('>')) {
         let start = priority_end + 1;
         packet.replace_range(start..start + stamp.len(), &stamp);
-    }
-}
-
-/// Sends a packet, and again cut short if the socket finds it too long.
-fn send_fitting(socket: &UnixDatagram, packet: &str) -> Result<(), Undelivered> {
-    let outcome = match socket.send(packet.as_bytes()) {
-        Err(error) if error.raw_os_error() == Some(libc::EMSGSIZE) => {
-            let mut packet = packet.to_owned();
-            escape::cut(&mut packet, limits::SYSLOG_PACKET_SAFE);
-            socket.send(packet.as_bytes())
-        }
-        outcome => outcome,
-    };
-    match outcome {
-        Ok(_) => Ok(()),
-        Err(error) => Err(match error.raw_os_error() {
-            // After the time limit of a blocking socket, too, it is EAGAIN.
-            Some(libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM | libc::EMSGSIZE | libc::EINTR) => {
-                Undelivered::Jammed(error)
-            }
-            _ => Undelivered::Away(error),
-        }),
     }
 }
 
@@ -222,14 +115,9 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_that_the_socket_finds_too_long_is_cut() {
-        let (ours, daemons) = UnixDatagram::pair().expect("a pair");
-        // Longer than any send buffer takes in one message.
-        let packet = "x".repeat(64 * 1024 * 1024);
-        assert!(send_fitting(&ours, &packet).is_ok());
-        let mut received = [0; 4096];
-        let length = daemons.recv(&mut received).expect("a packet");
-        assert_eq!(length, limits::SYSLOG_PACKET_SAFE);
-        assert!(received[..length].ends_with("…".as_bytes()));
+    fn what_every_daemon_takes_ends_in_an_ellipsis() {
+        let packet = Syslog::shorter("x".repeat(10_000).as_bytes()).expect("text");
+        assert_eq!(packet.len(), limits::SYSLOG_PACKET_SAFE);
+        assert!(packet.ends_with("…".as_bytes()));
     }
 }

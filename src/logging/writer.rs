@@ -7,9 +7,11 @@ use std::sync::atomic::Ordering;
 use log::Level;
 
 use super::console::Console;
+use super::daemon::Daemon;
+use super::file::LogFile;
 use super::line::Line;
 use super::logger::{Message, Shared, lock};
-use super::syslog::Syslog;
+use super::stderr;
 use crate::config::LogSink;
 use crate::limits;
 
@@ -25,23 +27,25 @@ pub(super) struct Writer {
     lines_since: usize,
 }
 
-enum Sink {
+/// Where lines go.
+pub(super) enum Sink {
     /// The console's standard error.
     Stderr,
-    Syslog(Syslog),
+    Daemon(Daemon),
+    File(LogFile),
 }
 
 impl Writer {
     pub(super) fn new(
         queue: flume::Receiver<Message>,
         shared: Arc<Shared>,
-        sink: &LogSink,
+        sink: Sink,
         console: Console,
     ) -> Self {
         Self {
             queue,
             shared,
-            sink: Sink::of(sink),
+            sink,
             console,
             drops_told: 0,
             lines_since: 0,
@@ -51,15 +55,14 @@ impl Writer {
     /// Writes until told to stop, or until nobody can log any more.
     pub(super) fn run(mut self) {
         while let Ok(message) = self.queue.recv() {
-            if let Some(sink) = lock(&self.shared.sink).take() {
-                self.sink = Sink::of(&sink);
-            }
+            self.take_up();
             match message {
                 Message::Line(_) if self.shared.abandoned.load(Ordering::Relaxed) => {
                     self.give_up(1);
                     break;
                 }
                 Message::Line(line) => self.write(&line),
+                Message::Look => {}
                 Message::Flush(done) => {
                     self.tell_drops();
                     // Who asked may have stopped waiting.
@@ -77,6 +80,37 @@ impl Writer {
             .filter(|message| matches!(message, Message::Line(_)))
             .count();
         self.give_up(lines as u64);
+    }
+
+    /// Goes on with another sink, or with a file opened anew, if it was told to.
+    fn take_up(&mut self) {
+        let sink = lock(&self.shared.sink).take();
+        let trouble = match sink.map(|sink| Sink::open(&sink)) {
+            Some(Ok(sink)) => {
+                self.sink = sink;
+                None
+            }
+            Some(Err(trouble)) => Some(trouble),
+            None => None,
+        };
+        let anew = self.shared.reopen.swap(false, Ordering::Relaxed);
+        let trouble = trouble.or_else(|| match &mut self.sink {
+            Sink::File(file) if anew => match file.reopen() {
+                Ok(lost) => {
+                    self.give_up(lost);
+                    None
+                }
+                Err(trouble) => Some(trouble),
+            },
+            _ => None,
+        });
+        if let Some(trouble) = trouble {
+            let line = Line::own(
+                Level::Error,
+                format_args!("{trouble}; log lines go on to where they went"),
+            );
+            self.write(&line);
+        }
     }
 
     fn write(&mut self, line: &Line) {
@@ -102,7 +136,8 @@ impl Writer {
         let line = Line::own(
             Level::Warn,
             format_args!(
-                "{news} log lines were dropped: they came faster than they could be written"
+                "{news} log lines were dropped: they came faster than they could be written, or \
+                 nothing took them"
             ),
         );
         if self.sink.write(&line, &mut self.console).is_ok() {
@@ -117,18 +152,25 @@ impl Writer {
 }
 
 impl Sink {
-    fn of(config: &LogSink) -> Self {
-        match config {
+    /// What a configuration names. The error is a sentence.
+    pub(super) fn open(config: &LogSink) -> Result<Self, String> {
+        Ok(match config {
             LogSink::Stderr => Self::Stderr,
-            LogSink::Syslog(syslog) => Self::Syslog(Syslog::new(syslog.clone())),
-        }
+            LogSink::Syslog(syslog) => Self::Daemon(Daemon::syslog(syslog)),
+            LogSink::Journald(journald) => Self::Daemon(Daemon::journald(journald)),
+            LogSink::File(path) => Self::File(LogFile::open(path)?),
+        })
     }
 
     /// Writes a line; an error means that it is lost.
     fn write(&mut self, line: &Line, console: &mut Console) -> io::Result<()> {
         match self {
             Self::Stderr => console.stderr.write(line),
-            Self::Syslog(syslog) => syslog.write(line, console),
+            Self::Daemon(daemon) => daemon.write(line, console),
+            Self::File(file) => match file.write(stderr::for_file(line).as_bytes()) {
+                0 => Ok(()),
+                _ => Err(io::ErrorKind::StorageFull.into()),
+            },
         }
     }
 }

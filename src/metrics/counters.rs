@@ -46,13 +46,21 @@ impl Drop for Held<'_> {
 pub(crate) struct Counters {
     pub(crate) accepted: Counter,
     pub(crate) tunnels_open: Counter,
+    /// Of these, those that do not carry yet.
+    pub(crate) tunnels_opening: Counter,
     pub(crate) handshakes_in_progress: Counter,
     handshakes: Handshakes,
     backend_handshakes: Handshakes,
     pub(crate) bytes_up: Counter,
     pub(crate) bytes_down: Counter,
     pub(crate) accept_pauses: Counter,
+    pub(crate) accept_shed: Counter,
     pub(crate) limit_pauses: Counter,
+    pub(crate) rate_pauses: Counter,
+    pub(crate) memory_pauses: Counter,
+    pub(crate) access_lines: Counter,
+    pub(crate) access_lines_left_out: Counter,
+    pub(crate) access_lines_dropped: Counter,
     pub(crate) handed_over: Counter,
     pub(crate) adopted: Counter,
     pub(crate) panics: Counter,
@@ -64,13 +72,20 @@ impl Counters {
         Self {
             accepted: Counter::default(),
             tunnels_open: Counter::default(),
+            tunnels_opening: Counter::default(),
             handshakes_in_progress: Counter::default(),
             handshakes: Handshakes::new(),
             backend_handshakes: Handshakes::new(),
             bytes_up: Counter::default(),
             bytes_down: Counter::default(),
             accept_pauses: Counter::default(),
+            accept_shed: Counter::default(),
             limit_pauses: Counter::default(),
+            rate_pauses: Counter::default(),
+            memory_pauses: Counter::default(),
+            access_lines: Counter::default(),
+            access_lines_left_out: Counter::default(),
+            access_lines_dropped: Counter::default(),
             handed_over: Counter::default(),
             adopted: Counter::default(),
             panics: Counter::default(),
@@ -121,7 +136,13 @@ impl Counters {
             bytes_up: self.bytes_up.get(),
             bytes_down: self.bytes_down.get(),
             accept_pauses: self.accept_pauses.get(),
+            accept_shed: self.accept_shed.get(),
             limit_pauses: self.limit_pauses.get(),
+            rate_pauses: self.rate_pauses.get(),
+            memory_pauses: self.memory_pauses.get(),
+            access_lines: self.access_lines.get(),
+            access_lines_left_out: self.access_lines_left_out.get(),
+            access_lines_dropped: self.access_lines_dropped.get(),
             handed_over: self.handed_over.get(),
             adopted: self.adopted.get(),
             panics: self.panics.get(),
@@ -137,6 +158,8 @@ impl Counters {
                     })
                 })
                 .collect(),
+            // Limits and their use are the shard's to tell.
+            ..Totals::default()
         }
     }
 }

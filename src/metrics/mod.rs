@@ -5,11 +5,13 @@
 //! over the mesh, and the main shard joins those into [`Stats`].
 
 mod counters;
+mod listener;
 mod negotiated;
 mod service;
 mod stats;
 
-pub(crate) use counters::Counters;
+pub(crate) use counters::{Counter, Counters};
+pub use listener::ListenerUse;
 pub(crate) use negotiated::Negotiated;
 pub use negotiated::{NameCount, NegotiatedCounts};
 pub use service::{BackendState, BackendStats, CheckStats, ServiceStats};

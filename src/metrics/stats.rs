@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{NegotiatedCounts, ServiceStats};
+use super::{ListenerUse, NegotiatedCounts, ServiceStats};
 use crate::tunnel::CloseReason;
 
 /// The process at one moment: every shard's figures and their sum.
@@ -24,6 +24,17 @@ pub struct Stats {
     pub reloads_failed: u64,
     /// Log lines given up because the writer could not keep pace.
     pub log_lines_dropped: u64,
+    /// Access lines that were to be written and that no sink took: the disk was
+    /// full, the daemon away or not reading.
+    #[serde(default)]
+    pub access_lines_lost: u64,
+    /// Descriptors that the process has open; `None`: the kernel is too old to
+    /// say so without counting (before 6.2).
+    #[serde(default)]
+    pub descriptors_open: Option<u64>,
+    /// Descriptors that it may have open (RLIMIT_NOFILE).
+    #[serde(default)]
+    pub descriptors_max: Option<u64>,
     /// Where clients come in.
     pub listeners: Vec<ListenerStats>,
     /// What they lead to.
@@ -99,12 +110,57 @@ pub struct Totals {
     pub bytes_up: u64,
     /// Plaintext bytes from backends to clients.
     pub bytes_down: u64,
-    /// How often accepting paused because the kernel gave no descriptor.
+    /// How often accepting paused because the kernel gave no descriptor, or no
+    /// memory.
     pub accept_pauses: u64,
+    /// Connections reset since there was no descriptor for them, for longer
+    /// than a pause.
+    #[serde(default)]
+    pub accept_shed: u64,
     /// How often accepting paused because a limit on open tunnels was reached,
     /// that for which descriptors suffice included.
     #[serde(default)]
     pub limit_pauses: u64,
+    /// How many tunnels may be open: the lesser of `max_connections` and what
+    /// there are descriptors for. `None`: there is no limit.
+    #[serde(default)]
+    pub tunnels_max: Option<u64>,
+    /// How often accepting paused because connections came faster than they
+    /// may (`connection_rate`), of the process or of a listener.
+    #[serde(default)]
+    pub rate_pauses: u64,
+    /// What tunnels hold in memory, in bytes, as `memory_budget` counts it.
+    #[serde(default)]
+    pub memory_held: u64,
+    /// What they may hold. `None`: there is no limit.
+    #[serde(default)]
+    pub memory_max: Option<u64>,
+    /// How often accepting paused because one more tunnel might have passed
+    /// that.
+    #[serde(default)]
+    pub memory_pauses: u64,
+    /// TLS handshakes with clients that may be in progress.
+    #[serde(default)]
+    pub handshakes_max: u64,
+    /// Tunnels that wait now for their handshake to begin, as many being in
+    /// progress as may be.
+    #[serde(default)]
+    pub handshakes_waiting: u64,
+    /// Tunnels that had to wait so, since start.
+    #[serde(default)]
+    pub handshakes_queued: u64,
+    /// Access lines handed to the writer.
+    #[serde(default)]
+    pub access_lines: u64,
+    /// Access lines left out by `sample` or `per_second`.
+    #[serde(default)]
+    pub access_lines_left_out: u64,
+    /// Access lines dropped because the writer's queue was full.
+    #[serde(default)]
+    pub access_lines_dropped: u64,
+    /// The limits of each listener, and their use.
+    #[serde(default)]
+    pub listeners: Vec<ListenerUse>,
     /// Connections handed to a shard with fewer tunnels.
     #[serde(default)]
     pub handed_over: u64,
@@ -142,7 +198,21 @@ impl Totals {
         self.bytes_up += other.bytes_up;
         self.bytes_down += other.bytes_down;
         self.accept_pauses += other.accept_pauses;
+        self.accept_shed += other.accept_shed;
         self.limit_pauses += other.limit_pauses;
+        self.rate_pauses += other.rate_pauses;
+        self.memory_held += other.memory_held;
+        self.memory_pauses += other.memory_pauses;
+        self.handshakes_max += other.handshakes_max;
+        self.handshakes_waiting += other.handshakes_waiting;
+        self.handshakes_queued += other.handshakes_queued;
+        self.access_lines += other.access_lines;
+        self.access_lines_left_out += other.access_lines_left_out;
+        self.access_lines_dropped += other.access_lines_dropped;
+        // A shard has its part of a limit, or no shard has one.
+        self.tunnels_max = sum(self.tunnels_max, other.tunnels_max);
+        self.memory_max = sum(self.memory_max, other.memory_max);
+        ListenerUse::add_all(&mut self.listeners, &other.listeners);
         self.handed_over += other.handed_over;
         self.adopted += other.adopted;
         self.panics += other.panics;
@@ -161,5 +231,13 @@ impl Totals {
             .iter()
             .find(|c| c.reason == reason)
             .map_or(0, |c| c.count)
+    }
+}
+
+/// The sum of the parts of a limit.
+pub(super) fn sum(ours: Option<u64>, theirs: Option<u64>) -> Option<u64> {
+    match (ours, theirs) {
+        (Some(ours), Some(theirs)) => Some(ours.saturating_add(theirs)),
+        (one, other) => one.or(other),
     }
 }

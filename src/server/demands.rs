@@ -3,11 +3,13 @@
 
 use crate::config::{Accept, CheckKind, Config, Service, Source};
 use crate::error::Error;
+use crate::limits;
 use crate::sys::socket;
 
 /// Looks through a configuration for shards on these CPUs.
 pub(super) fn check(config: &Config, shards: &[Option<usize>]) -> Result<(), Error> {
     check_limits(config, shards.len())?;
+    check_memory(config, shards.len())?;
     check_steering(config, shards)?;
     check_health(config)?;
     check_sockets(config)
@@ -37,6 +39,20 @@ fn check_limits(config: &Config, shards: usize) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Looks for a budget that would leave some shard without room for a tunnel.
+fn check_memory(config: &Config, shards: usize) -> Result<(), Error> {
+    let least = shards * limits::MEMORY_PART_MIN;
+    match config.memory_budget {
+        Some(bytes) if bytes < least => Err(Error::System(format!(
+            "memory_budget is {bytes} bytes, which is not {} KiB for each of {shards} shards; \
+             write \"{}KiB\" at least, or have fewer shards",
+            limits::MEMORY_PART_MIN / 1024,
+            least / 1024
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Looks for listeners that are to steer to shards which are nowhere.

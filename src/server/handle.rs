@@ -13,6 +13,7 @@ use super::listeners::{self, Entry, Opened};
 use crate::config::{Address, Config, Listener};
 use crate::error::Error;
 use crate::limits;
+use crate::logging::access::InUse;
 use crate::mesh::{Command, Message};
 use crate::metrics::{ListenerStats, Stats};
 use crate::plan::Plan;
@@ -24,6 +25,7 @@ pub struct Handle {
     pub(super) commands: flume::Sender<Message>,
     live: Arc<Mutex<Live>>,
     pub(super) stopping: Arc<AtomicBool>,
+    access: InUse,
 }
 
 /// What must be known in order to reload. Locked for the length of a reload, or
@@ -56,6 +58,7 @@ impl Handle {
         shards: Vec<Option<usize>>,
         entries: Vec<Entry>,
         inheritance: Inheritance,
+        access: InUse,
     ) -> Self {
         let live = Live {
             shards,
@@ -68,7 +71,20 @@ impl Handle {
             commands,
             live: Arc::new(Mutex::new(live)),
             stopping: Arc::default(),
+            access,
         }
+    }
+
+    /// The access log that is in use.
+    pub(super) fn access(&self) -> InUse {
+        self.access.clone()
+    }
+
+    /// Has the access log's file opened anew, if it goes to one, without
+    /// waiting for it: whoever rotates it has renamed the old one. A reload does
+    /// the same.
+    pub fn reopen_logs(&self) {
+        self.access.reopen();
     }
 
     /// Stop accepting, and let open tunnels end within the drain time. Called
@@ -110,10 +126,11 @@ impl Handle {
             return Err(Error::System("not reloaded: the server is stopping".into()));
         }
         let (plan, change) = live
-            .prepare(config)
+            .prepare(config, &self.access)
             .inspect_err(|_| self.reload_refused())?;
         let done = self.change(&plan, change.sockets, change.listeners);
         if done.is_ok() {
+            self.access.take_up(plan.access.clone());
             live.take_up(plan.config.clone(), change.opened);
         }
         done
@@ -263,14 +280,21 @@ impl Change {
 impl Live {
     /// Reads, checks and binds what a configuration names and the server has
     /// not got.
-    fn prepare(&mut self, config: Config) -> Result<(Arc<Plan>, Change), Error> {
+    fn prepare(&mut self, config: Config, access: &InUse) -> Result<(Arc<Plan>, Change), Error> {
         if config.shards != self.config.shards {
             return Err(Error::System(
                 "the shards and their CPUs cannot change while adit runs; restart it".into(),
             ));
         }
+        if config.privileges != self.config.privileges {
+            return Err(Error::System(
+                "user, group, chroot, core_dumps and landlock cannot change while adit runs; \
+                 restart it"
+                    .into(),
+            ));
+        }
         demands::check(&config, &self.shards)?;
-        let plan = Arc::new(Plan::new(config)?);
+        let plan = Arc::new(Plan::new(config, access)?);
         let change = Change::new(self, &plan.config)?;
         Ok((plan, change))
     }

@@ -32,6 +32,7 @@ use crate::config::Config;
 use crate::control::{self, Outcome};
 use crate::error::Error;
 use crate::limits;
+use crate::logging::access::InUse;
 use crate::mesh::{Mesh, Message, Order, Report, Seat};
 use crate::metrics::ListenerStats;
 use crate::plan::Plan;
@@ -70,6 +71,7 @@ pub struct Server {
 #[derive(Debug)]
 pub struct Running {
     threads: Vec<JoinHandle<()>>,
+    access: InUse,
     mesh: Mesh,
     ended: flume::Receiver<Result<Outcome, String>>,
 }
@@ -107,7 +109,9 @@ impl Server {
     pub fn inheriting(config: Config, mut inheritance: Inheritance) -> Result<Self, Error> {
         let layout = Layout::of(&config)?;
         demands::check(&config, &layout.shards)?;
-        let plan = Arc::new(Plan::new(config)?);
+        let access = InUse::default();
+        let plan = Arc::new(Plan::new(config, &access)?);
+        access.take_up(plan.access.clone());
         machine::check(&plan.config, layout.shards.len())?;
         machine::tell(&layout.troubles());
         let (cpus, placement) = (layout.cpus(), layout.shards);
@@ -153,6 +157,7 @@ impl Server {
             placement.clone(),
             entries,
             inheritance,
+            access,
         );
         Ok(Self {
             plan,
@@ -219,6 +224,7 @@ impl Server {
         let (ended_tx, ended) = flume::bounded(1);
         let mut running = Running {
             threads: Vec::with_capacity(placement.len()),
+            access: handle.access(),
             mesh: mesh.clone(),
             ended,
         };
@@ -315,6 +321,7 @@ impl Drop for Running {
             // It has reported what there was to report.
             let _ = thread.join();
         }
+        self.access.stop();
     }
 }
 

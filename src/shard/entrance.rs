@@ -4,23 +4,25 @@ use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
 use futures_lite::FutureExt;
 
 use super::Shard;
+use super::accept_rate::AcceptRate;
+use super::admission::Said;
 use super::room::Room;
 use crate::config::{Accept, Address, Listener, TcpOptions};
 use crate::limits;
+use crate::metrics::{Counter, ListenerUse};
 use crate::runtime;
 use crate::sys::socket;
-use crate::timer::Tick;
 use crate::tls::TicketTerms;
-use crate::tunnel::{self, Cause, CloseReason, Phase, Record, Side, Summary, Terms};
+use crate::tunnel::{self, CloseReason, Phase, Side, Summary, Terms};
 
 /// One listener on one shard.
 #[derive(Debug)]
@@ -34,6 +36,12 @@ pub(super) struct Entrance {
     wishes: RefCell<Rc<Wishes>>,
     /// Its tunnels on this shard.
     pub(super) room: Room,
+    /// How fast they may come.
+    pub(super) rate: AcceptRate,
+    pub(super) limit_pauses: Counter,
+    pub(super) rate_pauses: Counter,
+    /// That they come faster.
+    pub(super) said_rate: Said,
     /// Whether a shard with fewer tunnels gets its connections.
     balanced: Cell<bool>,
     closing: Cell<bool>,
@@ -84,6 +92,11 @@ impl Door {
         Self { fd }
     }
 
+    /// Its socket.
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
     fn become_like(&self, wishes: &Wishes, shard: &Shard) -> io::Result<()> {
         let fd = self.fd.as_fd();
         if let Some(tcp) = &wishes.tcp
@@ -115,6 +128,10 @@ impl Entrance {
             tickets: RefCell::new(tickets),
             wishes: RefCell::new(Rc::new(Wishes::of(listener))),
             room: Room::new(most),
+            rate: AcceptRate::default(),
+            limit_pauses: Counter::default(),
+            rate_pauses: Counter::default(),
+            said_rate: Said::default(),
             balanced: Cell::new(listener.accept == Accept::Balanced),
             closing: Cell::new(false),
             left: Cell::new(false),
@@ -165,6 +182,17 @@ impl Entrance {
         self.balanced.get()
     }
 
+    /// Its limits, and their use.
+    pub(super) fn stats(&self) -> ListenerUse {
+        ListenerUse {
+            name: self.terms.borrow().listener.as_ref().into(),
+            tunnels_open: self.room.open() as u64,
+            tunnels_max: self.room.most(),
+            limit_pauses: self.limit_pauses.get(),
+            rate_pauses: self.rate_pauses.get(),
+        }
+    }
+
     /// Lets in who is waiting already, and nobody after that.
     pub(super) fn close(&self) {
         self.closing.set(true);
@@ -202,7 +230,7 @@ impl Entrance {
     }
 
     /// Ready once it is to be shut.
-    fn poll_closing(&self, cx: &Context<'_>) -> Poll<()> {
+    pub(super) fn poll_closing(&self, cx: &Context<'_>) -> Poll<()> {
         if self.closing.get() {
             return Poll::Ready(());
         }
@@ -235,8 +263,8 @@ impl Shard {
         let mut present = entrance.wishes.borrow().clone();
         loop {
             let closing = entrance.closing.get();
-            if !closing && self.is_full(entrance) {
-                self.pause(entrance).await;
+            if !closing && let Some(lack) = self.lack(entrance) {
+                self.pause(entrance, lack).await;
                 continue;
             }
             if !closing && entrance.knock(door, &present).await.is_err() {
@@ -266,15 +294,17 @@ impl Shard {
                     self.around.later.pass().await;
                     break;
                 }
-                if self.is_full(entrance) {
-                    if closing {
-                        return;
-                    }
+                // Who waits while it closes is let in however fast they came.
+                if closing && self.lack_of_room(entrance).is_some() {
+                    return;
+                }
+                if !closing && self.lack(entrance).is_some() {
                     break;
                 }
                 match socket::accept_from(door.fd.as_fd()) {
                     Ok((client, peer)) => {
                         refused = false;
+                        self.count_rate(entrance);
                         self.receive(entrance, client, peer);
                     }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -284,17 +314,11 @@ impl Shard {
                         break;
                     }
                     Err(error) if is_lack(&error) => {
-                        self.around.counters.accept_pauses.add(1);
-                        if !std::mem::replace(&mut refused, true) {
-                            log::warn!(
-                                "{}: accepting pauses until there is room: {error}",
-                                entrance.address
-                            );
-                        }
                         if closing {
                             return;
                         }
-                        runtime::sleep(limits::ACCEPT_PAUSE).await;
+                        let again = std::mem::replace(&mut refused, true);
+                        self.do_without(entrance, door, &error, again).await;
                         break;
                     }
                     // The client's trouble: it went away, or the network did.
@@ -304,37 +328,6 @@ impl Shard {
                 }
             }
         }
-    }
-
-    fn is_full(&self, entrance: &Entrance) -> bool {
-        self.room.is_full() || entrance.room.is_full()
-    }
-
-    /// Waits until a tunnel has ended, so that there is room for another, or
-    /// the entrance closes. Clients wait in the kernel's queue meanwhile.
-    async fn pause(&self, entrance: &Entrance) {
-        self.around.counters.limit_pauses.add(1);
-        let (room, whose) = match self.room.is_full() {
-            true => (&self.room, "this shard's part of what the process"),
-            false => (&entrance.room, "this shard's part of what the listener"),
-        };
-        if room.is_news() {
-            log::warn!(
-                "{}: accepting pauses until there is room: {} tunnels are open on shard {}, \
-                 {whose} may have (max_connections, or the file descriptors: LimitNOFILE=)",
-                entrance.address,
-                room.open(),
-                self.number,
-            );
-        }
-        poll_fn(|cx| {
-            if entrance.poll_closing(cx).is_ready() {
-                return Poll::Ready(());
-            }
-            ready!(self.room.poll_free(cx));
-            entrance.room.poll_free(cx)
-        })
-        .await;
     }
 
     /// Finds out what becomes of an accepted connection: who may not come in is
@@ -348,6 +341,7 @@ impl Shard {
         let counters = &self.around.counters;
         counters.accepted.add(1);
         let terms = entrance.terms();
+        let from = peer;
         if let Some(peer) = peer.map(|peer| peer.ip())
             // Who sends a header says in it who the client is.
             && !terms.takes_header(Some(peer))
@@ -356,7 +350,7 @@ impl Shard {
             let _ = socket::set_linger_reset(client.as_fd());
             let reason = CloseReason::new(Phase::Handshake, Side::Client, cause);
             counters.closed(reason);
-            log::debug!("shard {}: {peer} was turned away, {reason}", self.number);
+            self.tell_turned_away(&terms, from, reason);
             return;
         }
         if let Some(client) = self.hand_over(entrance, client) {
@@ -404,56 +398,4 @@ fn is_lack(error: &io::Error) -> bool {
         error.raw_os_error(),
         Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM)
     )
-}
-
-impl Shard {
-    /// One line for a tunnel's end. What is out of the ordinary is a warning,
-    /// but not more than one a second: a backend that is down ends tunnels by
-    /// the thousand.
-    fn tell_end(&self, record: &Record, summary: &Summary) {
-        let mut passed_over = 0;
-        let level = if summary.reason.cause == Cause::Panic {
-            log::Level::Error
-        } else if summary.reason.is_ordinary() {
-            log::Level::Debug
-        } else {
-            let now = self.around.timers.now();
-            let (last, passed) = self.warned.get();
-            if last == Tick::NEVER || now >= last.after(limits::WARNING_INTERVAL) {
-                passed_over = passed;
-                self.warned.set((now, 0));
-                log::Level::Warn
-            } else {
-                self.warned.set((last, passed + 1));
-                log::Level::Debug
-            }
-        };
-        if !log::log_enabled!(level) {
-            return;
-        }
-        let Summary { reason, detail } = summary;
-        let service = record.service().map_or("?", |service| service.name());
-        let (bytes_up, bytes_down) = (record.bytes_up.get(), record.bytes_down.get());
-        let detail = detail.as_deref().unwrap_or("");
-        let colon = if detail.is_empty() { "" } else { ": " };
-        let since = match passed_over {
-            0 => String::new(),
-            n => format!(" ({n} more since the last such line)"),
-        };
-        log::log!(
-            level,
-            "shard {}: tunnel to {service} ended, {reason}{colon}{detail}; up {bytes_up} B, \
-             down {bytes_down} B{since}",
-            self.number,
-        );
-    }
-}
-
-impl Summary {
-    fn panicked() -> Self {
-        Self {
-            reason: CloseReason::new(Phase::Relay, Side::Server, Cause::Panic),
-            detail: Some("a fault in adit; please report it".into()),
-        }
-    }
 }

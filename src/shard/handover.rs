@@ -57,7 +57,7 @@ impl Shard {
     ) {
         let counters = &self.around.counters;
         let entrance = self.entrance(&listener);
-        let has_room = |e: &Rc<Entrance>| !self.room.is_full() && !e.room.is_full();
+        let has_room = |e: &Rc<Entrance>| self.lack_of_room(e).is_none();
         match entrance {
             Some(entrance) if has_room(&entrance) => {
                 if !returned {

@@ -4,12 +4,18 @@
 //! the outside wants of a shard comes as an [`Order`] over the mesh, and what
 //! it has to say goes as a [`Report`].
 //!
-//! [`entrance`] accepts and starts tunnels; this file makes the shard, carries
+//! [`entrance`] accepts and starts tunnels, [`admission`] says when it may, and
+//! [`ending`] tells of their end; this file makes the shard, carries
 //! out its orders and keeps its clock.
 
+mod accept_rate;
+mod admission;
+mod budget;
+mod ending;
 mod entrance;
 mod handover;
 mod loads;
+mod reserve;
 mod room;
 
 use std::cell::{Cell, RefCell};
@@ -24,20 +30,26 @@ use futures_lite::FutureExt;
 use futures_lite::future::poll_once;
 
 use crate::backend::{Making, Resolver, Service, Upstream};
-use crate::config::{self, AccessList, Address};
+use crate::config::{self, AccessList, Address, Rate};
 use crate::later::Later;
 use crate::limits;
+use crate::logging::access::AccessLog;
 use crate::mesh::{Mesh, Order, Report, Seat};
-use crate::metrics::{Counters, ServiceStats, ShardStats};
+use crate::metrics::{Counters, ServiceStats, ShardStats, Totals};
 use crate::plan::Plan;
 use crate::runtime::{self, Job, Queues};
 use crate::sys::socket::Steering;
 use crate::timer::{Tick, Timers};
 use crate::tls::{self, ClientParts, TicketKeys, TicketTerms};
 use crate::tunnel::{Ids, Pace, Rates, Records, Scratch, Surroundings, Terms, Turns, Way};
+use accept_rate::AcceptRate;
+use admission::Said;
+use budget::Budget;
+use ending::Access;
 pub(crate) use entrance::Door;
 use entrance::Entrance;
 pub(crate) use loads::Loads;
+use reserve::Reserve;
 use room::Room;
 pub(crate) use room::descriptors_suffice_for;
 
@@ -78,6 +90,16 @@ pub(crate) struct Shard {
     retired: RefCell<Vec<Rc<Entrance>>>,
     /// Its tunnels.
     room: Room,
+    /// How fast they may come in.
+    rate: AcceptRate,
+    /// What they may hold in memory.
+    budget: Budget,
+    /// The descriptor for when there is no other.
+    reserve: Reserve,
+    /// That there are no descriptors, and that there is no memory.
+    said_lack: Said,
+    said_memory: Said,
+    access: RefCell<Option<Access>>,
     /// How many tunnels of all shards there are descriptors for.
     tunnels_possible: usize,
     loads: Loads,
@@ -105,6 +127,10 @@ struct Prepared {
     max_handshakes: usize,
     /// Tunnels that this shard may have.
     most: usize,
+    rate: Option<Rate>,
+    /// Bytes that they may hold.
+    budget: usize,
+    access: Option<AccessLog>,
     entrances: Vec<PreparedEntrance>,
     services: Vec<Rc<Service>>,
 }
@@ -159,6 +185,12 @@ impl Shard {
             services: RefCell::default(),
             retired: RefCell::default(),
             room: Room::new(tunnels_possible),
+            rate: AcceptRate::default(),
+            budget: Budget::new(),
+            reserve: Reserve::new(),
+            said_lack: Said::default(),
+            said_memory: Said::default(),
+            access: RefCell::default(),
             tunnels_possible,
             loads,
             balances: Cell::new(false),
@@ -354,6 +386,7 @@ impl Shard {
                     access: Rc::new(AccessList::new(&listener.access)),
                     pace: Pace::new(&listener.name, &listener.rates, self.mesh.len()),
                     proxy_from: listener.proxy_from.clone(),
+                    tells: plan.access.is_some(),
                     timeouts: timeouts.clone(),
                     truncation: config.truncation,
                     buffer_size: config.buffer_size,
@@ -370,6 +403,9 @@ impl Shard {
                 .part(config.max_connections)
                 .min(self.part(NonZeroUsize::new(self.tunnels_possible)))
                 .max(1),
+            rate: config.connection_rate,
+            budget: self.part(config.memory_budget.and_then(NonZeroUsize::new)),
+            access: plan.access.clone(),
             entrances,
             services,
         })
@@ -428,6 +464,9 @@ impl Shard {
         self.refresh_names();
         self.around.turns.allow(ready.max_handshakes);
         self.room.allow(ready.most);
+        self.rate.allow(ready.rate, self.mesh.len());
+        self.budget.allow(ready.budget);
+        *self.access.borrow_mut() = ready.access.map(|log| Access::new(log, self.mesh.len()));
         let mut old = self.entrances.take();
         let mut new = Vec::with_capacity(ready.entrances.len());
         for PreparedEntrance {
@@ -445,11 +484,17 @@ impl Shard {
                         entrance.renew(terms, tickets);
                         entrance.wish(&listener);
                         entrance.allow(most, listener.accept);
+                        entrance
+                            .rate
+                            .allow(listener.connection_rate, self.mesh.len());
                         new.push(entrance);
                     }
                 }
                 Some(doors) => {
                     let entrance = Rc::new(Entrance::new(&listener, terms, tickets, most));
+                    entrance
+                        .rate
+                        .allow(listener.connection_rate, self.mesh.len());
                     for door in doors {
                         self.open(&entrance, door);
                     }
@@ -549,7 +594,23 @@ impl Shard {
             shard: self.number,
             cpu: self.cpu,
             answer_micros: u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX),
-            totals: self.around.counters.totals(),
+            totals: self.totals(),
+        }
+    }
+
+    /// The counters, with the limits and their use.
+    fn totals(&self) -> Totals {
+        let around = &self.around;
+        let memory = Some(self.budget.most()).filter(|most| *most != usize::MAX);
+        Totals {
+            tunnels_max: self.room.most(),
+            handshakes_max: around.turns.most() as u64,
+            handshakes_waiting: around.turns.waiting() as u64,
+            handshakes_queued: around.turns.queued(),
+            memory_held: Budget::held(&around.counters) as u64,
+            memory_max: memory.map(|most| most as u64),
+            listeners: self.entrances.borrow().iter().map(|e| e.stats()).collect(),
+            ..around.counters.totals()
         }
     }
 

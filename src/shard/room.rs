@@ -46,6 +46,13 @@ impl Room {
         self.open.get()
     }
 
+    /// How many there may be; `None`: any number.
+    pub(super) fn most(&self) -> Option<u64> {
+        Some(self.most.get())
+            .filter(|most| *most != usize::MAX)
+            .map(|most| most as u64)
+    }
+
     /// Whether an operator has still to be told that it is full: not again
     /// before an eighth of it has been free in between.
     pub(super) fn is_news(&self) -> bool {

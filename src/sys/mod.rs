@@ -3,14 +3,18 @@
 //! Each file is one thing that is asked of the kernel, behind functions that
 //! are safe to call:
 //!
+//! - [`account`]: users and groups;
 //! - [`activation`]: what a process is handed at its start;
 //! - [`cpu`]: the CPUs that this process may use, and pinning to one;
 //! - [`cpu_time`]: what processes and threads have used of them;
+//! - [`landlock`]: where this process may write;
 //! - `local_time`: the offset that syslog stamps need;
 //! - [`notify`]: what a service tells its manager;
 //! - [`preflight`]: what this machine refuses, and how that is mended;
+//! - [`privileges`]: giving up what a process may do beyond others;
 //! - [`ring`]: how the executors' rings are set up;
 //! - [`rlimit`]: resource limits;
+//! - [`signals`]: signals that the parent process had blocked;
 //! - [`socket`]: listeners, connections, and what is set on them;
 //! - `stream`: between descriptors and the executor's streams;
 //! - [`topology`]: cores, caches and NUMA nodes; [`quota`]: how much CPU time
@@ -22,15 +26,19 @@
 
 #![allow(unsafe_code)]
 
+pub mod account;
 pub mod activation;
 pub mod cpu;
 pub mod cpu_time;
+pub mod landlock;
 pub(crate) mod local_time;
 pub mod notify;
 pub mod preflight;
+pub mod privileges;
 pub mod quota;
 pub mod ring;
 pub mod rlimit;
+pub mod signals;
 pub mod socket;
 pub(crate) mod stream;
 pub mod topology;

@@ -49,12 +49,33 @@ pub fn raise_memlock() -> io::Result<Limit> {
     raise(libc::RLIMIT_MEMLOCK)
 }
 
+/// Raises the limit of locked memory, the hard one too, to that many bytes if
+/// it is lower.
+///
+/// # Errors
+///
+/// EPERM without CAP_SYS_RESOURCE.
+pub fn extend_memlock(bytes: u64) -> io::Result<()> {
+    let Limit { soft, hard } = memlock()?;
+    if soft < bytes {
+        set(libc::RLIMIT_MEMLOCK, bytes, hard.max(bytes))?;
+    }
+    Ok(())
+}
+
 /// How many descriptors this process has open.
 pub fn open_descriptors() -> io::Result<usize> {
     // The one that reads the directory is listed too.
     Ok(std::fs::read_dir("/proc/self/fd")?
         .count()
         .saturating_sub(1))
+}
+
+/// The same without counting them one by one, which takes a while where there
+/// are many. `None`: the kernel does not say so (before 6.2).
+pub fn descriptors_in_use() -> Option<u64> {
+    let folder = std::fs::metadata("/proc/self/fd").ok()?;
+    Some(folder.len()).filter(|count| *count > 0)
 }
 
 fn read(resource: libc::__rlimit_resource_t) -> io::Result<Limit> {
@@ -75,16 +96,21 @@ fn read(resource: libc::__rlimit_resource_t) -> io::Result<Limit> {
 fn raise(resource: libc::__rlimit_resource_t) -> io::Result<Limit> {
     let Limit { soft, hard } = read(resource)?;
     if soft < hard {
-        let limit = libc::rlimit64 {
-            rlim_cur: hard,
-            rlim_max: hard,
-        };
-        // SAFETY: the kernel reads one rlimit64.
-        if unsafe { libc::setrlimit64(resource, &raw const limit) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
+        set(resource, hard, hard)?;
     }
     Ok(Limit { soft: hard, hard })
+}
+
+fn set(resource: libc::__rlimit_resource_t, soft: u64, hard: u64) -> io::Result<()> {
+    let limit = libc::rlimit64 {
+        rlim_cur: soft,
+        rlim_max: hard,
+    };
+    // SAFETY: the kernel reads one rlimit64.
+    if unsafe { libc::setrlimit64(resource, &raw const limit) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
 }
 
 #[cfg(test)]

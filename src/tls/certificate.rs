@@ -9,6 +9,7 @@ use x509_parser::asn1_rs::oid;
 use x509_parser::oid_registry::Oid;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::chain;
 use super::ocsp::OcspInfo;
 use super::pem::wrong;
 use crate::error::Error;
@@ -46,6 +47,9 @@ pub struct CertificateInfo {
     /// Whether clients are told to refuse it without a stapled OCSP response
     /// (RFC 7633).
     pub must_staple: bool,
+    /// Whether its extended key usage, if it has one, is that of a server
+    /// (RFC 5280, section 4.2.1.12).
+    pub for_servers: bool,
     /// Whether no client is shown it: it has expired, and it came from a
     /// directory, where it is passed over.
     pub left_out: bool,
@@ -61,10 +65,12 @@ impl CertificateInfo {
     /// [`Error::Identity`] if it is malformed; the text names `file`.
     pub(super) fn of(
         file: &Path,
-        leaf: &CertificateDer<'_>,
-        chain_length: usize,
+        chain: &[CertificateDer<'_>],
         now: SystemTime,
     ) -> Result<Self, Error> {
+        let (leaf, issuers) = chain
+            .split_first()
+            .ok_or_else(|| wrong(file, "holds no certificate"))?;
         let (_, cert) = X509Certificate::from_der(leaf).map_err(|error| {
             wrong(
                 file,
@@ -78,11 +84,12 @@ impl CertificateInfo {
             key_type: key_type(&cert),
             not_before: moment(cert.validity().not_before.timestamp()),
             not_after: moment(cert.validity().not_after.timestamp()),
-            chain_length,
+            chain_length: chain.len(),
             ocsp: None,
             must_staple: must_staple(&cert),
+            for_servers: for_servers(&cert),
             left_out: false,
-            warnings: Vec::new(),
+            warnings: chain::warnings(file, &cert, issuers, now),
         };
         info.judge_dates(now);
         Ok(info)
@@ -175,16 +182,42 @@ fn address(bytes: &[u8]) -> Option<String> {
 fn key_type(cert: &X509Certificate<'_>) -> String {
     use x509_parser::public_key::PublicKey;
     let spki = cert.public_key();
-    match spki.parsed() {
-        Ok(PublicKey::RSA(key)) => format!("RSA {}", key.key_size()),
-        Ok(PublicKey::EC(point)) => match point.key_size() {
-            // 521 bits lie in 66 bytes.
-            528 => "ECDSA P-521".into(),
-            bits => format!("ECDSA P-{bits}"),
+    let curve = spki.algorithm.parameters.as_ref();
+    let curve = curve.and_then(|curve| curve.as_oid().ok());
+    let id = spki.algorithm.algorithm.to_id_string();
+    match (spki.parsed(), id.as_str()) {
+        // RFC 4055, section 1.2: a key that is for PSS alone.
+        (_, "1.2.840.113549.1.1.10") => "RSA-PSS".into(),
+        (Ok(PublicKey::RSA(key)), _) => format!("RSA {}", key.key_size()),
+        (Ok(PublicKey::EC(_)), _) => match curve.map(|curve| curve.to_id_string()) {
+            Some(curve) => format!("ECDSA {}", curve_name(&curve)),
+            None => "ECDSA".into(),
         },
         // RFC 8410, section 3.
-        _ if spki.algorithm.algorithm.to_id_string() == "1.3.101.112" => "Ed25519".into(),
-        _ => spki.algorithm.algorithm.to_id_string(),
+        (_, "1.3.101.112") => "Ed25519".into(),
+        (_, "1.3.101.113") => "Ed448".into(),
+        // RFC 3279, section 2.3.2.
+        (_, "1.2.840.10040.4.1") => "DSA".into(),
+        _ => id,
+    }
+}
+
+/// RFC 5480, section 2.1.1.1, and SEC 2.
+fn curve_name(id: &str) -> &str {
+    match id {
+        "1.2.840.10045.3.1.7" => "P-256",
+        "1.3.132.0.34" => "P-384",
+        "1.3.132.0.35" => "P-521",
+        "1.3.132.0.10" => "secp256k1",
+        other => other,
+    }
+}
+
+fn for_servers(cert: &X509Certificate<'_>) -> bool {
+    match cert.extended_key_usage() {
+        Ok(Some(usage)) => usage.value.any || usage.value.server_auth,
+        Ok(None) => true,
+        Err(_) => false,
     }
 }
 

@@ -53,7 +53,7 @@ impl Identity {
     pub(super) fn read(source: &CertSource, now: SystemTime) -> Result<Self, Error> {
         let file = PemFile::read(&source.cert)?;
         let chain = read_chain(&source.cert, &file)?;
-        let mut info = CertificateInfo::of(&source.cert, &chain[0], chain.len(), now)?;
+        let mut info = CertificateInfo::of(&source.cert, &chain, now)?;
         let (key_path, key, permissions) = read_key(source, &file)?;
         drop(file);
         if permissions & 0o077 != 0 {
@@ -63,7 +63,7 @@ impl Identity {
                 key_path.display(),
             ));
         }
-        let schemes = check_match(&source.cert, &key_path, &chain[0], &key)?;
+        let schemes = check_match(&info, &key_path, &chain[0], &key)?;
         let staple = read_staple(source, &chain, &mut info, now)?;
         Ok(Self {
             chain,
@@ -114,6 +114,14 @@ fn read_chain(path: &Path, file: &PemFile) -> Result<Vec<CertificateDer<'static>
             ),
         ));
     }
+    if found.is_empty() && file.is_der() {
+        return Err(wrong(
+            path,
+            "is no PEM file, but in DER or PKCS #12; `openssl x509 -inform DER -in OLD -out NEW` \
+             makes PEM of a certificate, `openssl pkcs12 -nodes -in OLD -out NEW` of a file with \
+             certificate and key",
+        ));
+    }
     if found.is_empty() {
         return Err(wrong(
             path,
@@ -134,7 +142,8 @@ fn read_key(source: &CertSource, cert: &PemFile) -> Result<(PathBuf, Key, u32), 
             None => Err(wrong(
                 path,
                 "holds no private key; a PEM file has a block that begins with \
-                 -----BEGIN PRIVATE KEY-----",
+                 -----BEGIN PRIVATE KEY-----, and `openssl pkey -inform DER -in OLD -out NEW` \
+                 makes one of DER",
             )),
         };
     }
@@ -169,13 +178,24 @@ fn read_key_of(path: &Path) -> Result<Option<(Key, u32)>, Error> {
 /// Gives what the key can sign with. The key made ready is not kept: it takes
 /// more room than all else.
 fn check_match(
-    cert_path: &Path,
+    cert: &CertificateInfo,
     key_path: &Path,
     leaf: &CertificateDer<'static>,
     key: &PrivateKeyDer<'static>,
 ) -> Result<&'static [SignatureScheme], Error> {
-    let unusable = |error| wrong(key_path, format_args!("cannot be used: {error}"));
-    let signing = any_supported_type(key).map_err(unusable)?;
+    // rustls tells no more than that.
+    let signing = any_supported_type(key).map_err(|_| {
+        wrong(
+            key_path,
+            format_args!(
+                "the private key is damaged, or of a kind that cannot be used; the certificate in \
+                 {} has {}. Get one for a key of ECDSA on P-256, P-384 or P-521, of Ed25519, or \
+                 of RSA with 2048 to 8192 bits",
+                cert.file.display(),
+                cert.key_type
+            ),
+        )
+    })?;
     match CertifiedKey::new(vec![leaf.clone()], signing.clone()).keys_match() {
         // A kind of key that does not tell its public half is trusted.
         Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
@@ -186,10 +206,10 @@ fn check_match(
             format_args!(
                 "the private key does not belong to the certificate in {}; the chain must begin \
                  with the server's own certificate",
-                cert_path.display()
+                cert.file.display()
             ),
         )),
-        Err(error) => Err(unusable(error)),
+        Err(error) => Err(wrong(key_path, format_args!("cannot be used: {error}"))),
     }
 }
 

@@ -3,13 +3,15 @@
 //!
 //! Off the shards, a [`Loader`] reads a listener's files into [`ServerParts`]:
 //! `pem` cuts them into blocks, `identity` pairs a certificate with its key and
-//! its OCSP response (`ocsp`), `directory` finds many, `store` keeps them small.
-//! Each shard makes its own `resolver` from that, which chooses by name (and
-//! leaves that in `heard`), and its own verifier of clients (`client_verify`, by
-//! `subject`). `client` is the other side: TLS towards backends.
+//! its OCSP response (`ocsp`), `chain` looks at its issuers, `directory` finds
+//! many, `store` keeps them small. Each shard makes its own `resolver` from that,
+//! which chooses by name (and leaves that in `heard`), and its own verifier of
+//! clients (`client_verify`, by `subject`). `client` is the other side: TLS
+//! towards backends.
 
 mod authorities;
 mod certificate;
+mod chain;
 mod client;
 mod client_verify;
 mod directory;
@@ -46,6 +48,7 @@ use rustls::{Error, ServerConfig};
 
 use crate::config::{ClientTls, ServerTls};
 use crate::error::Error as LoadError;
+use crate::limits;
 
 /// What one listener on one shard accepts with.
 ///
@@ -67,8 +70,10 @@ pub(crate) fn server_config(
     // 0-RTT stays off. What a client sends with it can be sent again by anybody
     // who saw it (RFC 8446, section 8), and only the backend, which does not
     // learn of it from plain bytes, could know what may be done twice. To tell
-    // first from second would also take memory that all shards share.
-    config.max_early_data_size = 0;
+    // first from second would also take memory that all shards share. rustls
+    // takes it only for sessions in its storage, and there are none: this is how
+    // much of it is passed over.
+    config.max_early_data_size = limits::EARLY_DATA_SKIPPED_MAX;
     if let Some(log) = parts.key_log()? {
         config.key_log = Arc::new(log);
     }

@@ -81,6 +81,11 @@ impl PemFile {
         Ok(None)
     }
 
+    /// Whether it looks like the same in DER: a SEQUENCE (X.690, section 8.9).
+    pub(super) fn is_der(&self) -> bool {
+        matches!(self.bytes.as_slice(), [0x30, 0x80..=0xff, ..])
+    }
+
     /// An error that is this file's.
     pub(super) fn wrong(&self, what: impl fmt::Display) -> Error {
         wrong(&self.path, what)

@@ -158,6 +158,13 @@ fn load(sources: &[CertSource], now: SystemTime) -> Result<Loaded, Error> {
                 continue;
             };
             let mut info = identity.info.clone();
+            if !info.for_servers {
+                let file = info.file.display();
+                info.warnings.push(format!(
+                    "{file}: the certificate's extended key usage is not that of a server \
+                     (serverAuth), so that clients refuse it; get one that is"
+                ));
+            }
             if let Some(expired) = info.expired(now) {
                 // One of a thousand must not keep the others from being served.
                 info.left_out = true;

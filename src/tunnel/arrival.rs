@@ -8,10 +8,13 @@ use std::task::{Poll, ready};
 
 use rustls::server::Acceptor;
 
+use super::alert;
 use super::cause::tls_cause;
 use super::closing::Farewell;
 use super::end::{Link, Party};
 use super::facts::Facts;
+use super::held::Kept;
+use super::hello;
 use super::parting::Parting;
 use super::record::Record;
 use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel};
@@ -27,7 +30,7 @@ pub(super) struct Arrival {
     pub(super) socket: Socket,
     pub(super) origin: Origin,
     /// Read already, and the tunnel's to carry.
-    pub(super) early: Vec<u8>,
+    pub(super) early: Kept,
 }
 
 /// Who made a connection, and to whom.
@@ -86,7 +89,7 @@ impl Arrival {
         Self {
             socket,
             origin: Origin::default(),
-            early: Vec::new(),
+            early: Kept::default(),
         }
     }
 
@@ -130,7 +133,7 @@ impl Tunnel<'_> {
                         self.record.claim(source);
                     }
                     let len = header.len;
-                    arrival.early.drain(..len);
+                    arrival.early.consume(len);
                     // The peer's own connections (LOCAL) were admitted with it.
                     if let Some((source, _)) = arrival.origin.claimed
                         && let Err(cause) = self.around.admit(self.terms, source.ip())
@@ -141,14 +144,14 @@ impl Tunnel<'_> {
                 }
                 Ok(Parsed::Partial { needed }) => needed,
                 Err(error) => {
-                    arrival.early = Vec::new();
+                    arrival.early = Kept::default();
                     let detail = Some(error.to_string());
                     return Err(arrival.refused((Cause::BadProxyHeader, detail)));
                 }
             };
             // No more than that, so that nothing is read beyond the header.
             if let Err(unheard) = self.read(&mut arrival, needed, due).await {
-                arrival.early = Vec::new();
+                arrival.early = Kept::default();
                 return Err(arrival.refused(unheard));
             }
         }
@@ -188,14 +191,33 @@ impl Tunnel<'_> {
                     break (Cause::TlsError, Some("the ClientHello is too long".into()));
                 }
                 Ok(None) => {}
-                Err((error, mut alert)) => {
-                    let is_tls = matches!(arrival.early.as_slice(), [22, 3, ..] | [22]);
+                Err((error, mut theirs)) => {
+                    // What cannot be spoken here may be spoken there.
+                    if self.terms.tls.is_none()
+                        && matches!(error, rustls::Error::PeerIncompatible(_))
+                        && let Some(spoken) = hello::read(&arrival.early)
+                    {
+                        if let Some(name) = spoken.name {
+                            self.record.hear(name.into());
+                        }
+                        let protocols = spoken.protocols;
+                        return Ok((arrival, Hello { protocols }));
+                    }
+                    let is_tls = matches!(&*arrival.early, [22, 3, ..] | [22]);
+                    let error = alert::understood(error, &arrival.early);
                     arrival.early.clear();
                     if !is_tls {
                         break (Cause::NotTls, None);
                     }
-                    // It writes to memory.
-                    let _ = alert.write_all(&mut arrival.early);
+                    match alert::instead(&error, None) {
+                        Some(alert) => arrival.early.extend(&alert::record(alert)),
+                        None => {
+                            let mut said = Vec::new();
+                            // It writes to memory.
+                            let _ = theirs.write_all(&mut said);
+                            arrival.early.extend(&said);
+                        }
+                    }
                     return Err(arrival.refused((tls_cause(&error), Some(error.to_string()))));
                 }
             }
@@ -206,7 +228,7 @@ impl Tunnel<'_> {
                 break unheard;
             }
         };
-        arrival.early = Vec::new();
+        arrival.early = Kept::default();
         Err(arrival.refused(unheard))
     }
 
@@ -229,7 +251,7 @@ impl Tunnel<'_> {
             Poll::Ready(match received {
                 Ok(0) => Err((Cause::Eof, None)),
                 Ok(n) => {
-                    early.extend_from_slice(&scratch.plain[..n]);
+                    early.extend(&scratch.plain[..n]);
                     Ok(())
                 }
                 Err(error) => Err((Cause::Reset, Some(error.to_string()))),

@@ -1,16 +1,19 @@
 //! The phase in which bytes flow.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
 use super::cause::tls_cause;
 use super::closing::Farewell;
 use super::end::{EndError, Party};
+use super::held::Kept;
 use super::parting::Parting;
 use super::relay::{End as _, Outcome, Relay, Who};
 use super::scratch::Scratch;
 use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel};
 use crate::limits;
+use crate::sys::socket;
 use crate::timer::Tick;
 
 /// A tunnel that carries, whatever its ends speak.
@@ -35,8 +38,10 @@ pub(super) struct Carrying<'a, C, B> {
     untaken: Option<(usize, usize)>,
     /// When it is a tunnel that lasts, until it is.
     settles: Option<Tick>,
+    /// When to look whether the client is gone, while it is not read.
+    looks: Tick,
     /// What the client sent before there was a backend.
-    early: Vec<u8>,
+    early: Kept,
 }
 
 impl<'a, C: Party, B: Party> Carrying<'a, C, B> {
@@ -50,14 +55,31 @@ impl<'a, C: Party, B: Party> Carrying<'a, C, B> {
             active: now,
             untaken: None,
             settles: Some(now.after(limits::SETTLING)),
-            early: Vec::new(),
+            looks: Tick::NEVER,
+            early: Kept::default(),
         }
     }
 
     /// The same with bytes of the client's in front.
-    pub(super) fn after(mut self, early: Vec<u8>) -> Self {
+    pub(super) fn after(mut self, early: Kept) -> Self {
         self.early = early;
         self
+    }
+
+    /// How the client's connection broke, if it did, while the backend takes
+    /// nothing. The client is not read then, so that nothing else would tell,
+    /// and its tunnel would be kept for as long as an idle one.
+    fn look_after_client(&mut self, cx: &Context<'_>, now: Tick) -> Option<io::Error> {
+        if now >= self.looks
+            && let Ok(Some(error)) = socket::take_error(self.client.link().socket.as_fd())
+        {
+            return Some(error);
+        }
+        if now >= self.looks || self.looks == Tick::NEVER {
+            self.looks = now.after(limits::GONE_INTERVAL);
+        }
+        self.tunnel.alarm.set(cx, self.looks);
+        None
     }
 
     /// Passes on what came in front.
@@ -113,6 +135,7 @@ impl<C: Party, B: Party> Carry for Carrying<'_, C, B> {
         if moved {
             self.active = now;
             self.untaken = None;
+            self.looks = Tick::NEVER;
         }
         let timeout = if self.relay.is_half_closed() {
             tunnel.terms.timeouts.half_close
@@ -131,6 +154,12 @@ impl<C: Party, B: Party> Carry for Carrying<'_, C, B> {
         if !more {
             if let Some(settles) = self.settles {
                 tunnel.alarm.set(cx, settles);
+            }
+            if self.backend.is_stalled()
+                && let Some(error) = self.look_after_client(cx, now)
+            {
+                let (who, error) = (Who::Client, EndError::Io(error));
+                return Poll::Ready(Ok(Outcome::Broke { who, error }));
             }
             return tunnel.poll_stop(cx, due).map(Err);
         }
@@ -197,6 +226,12 @@ impl<C: Party, B: Party> Carrying<'_, C, B> {
         }
     }
 
+    /// Whether bytes moved of late, or the client has still to take some.
+    fn is_under_way(&self) -> bool {
+        let idle = self.active.after(limits::UNDER_WAY);
+        self.tunnel.alarm.now() < idle || self.client.queued() > 0
+    }
+
     /// The relay was broken off by us.
     fn stopped(mut self, stop: Stop) -> Parting {
         let half_closed = self.relay.is_half_closed();
@@ -206,11 +241,15 @@ impl<C: Party, B: Party> Carrying<'_, C, B> {
             Stop::Deadline => Cause::Idle,
         };
         let stalled = self.client.is_stalled() || self.backend.is_stalled();
+        let owed = half_closed || stalled;
         let (to_client, mut to_backend) = match stop {
+            // In the midst of something, as far as can be told: with an orderly
+            // end the client would take a part for the whole.
+            Stop::Cut if owed || self.is_under_way() => (Farewell::Reset, Farewell::Reset),
             Stop::Cut => (Farewell::Linger, Farewell::Reset),
             // Nothing is under way in either direction: an orderly end, as of
             // any idle connection.
-            Stop::Deadline if !half_closed && !stalled => (Farewell::Linger, Farewell::Close),
+            Stop::Deadline if !owed => (Farewell::Linger, Farewell::Close),
             // Somebody is still owed bytes.
             Stop::Deadline => (Farewell::Reset, Farewell::Reset),
         };

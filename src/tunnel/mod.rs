@@ -10,6 +10,7 @@
 //! `opening` leads up to the relay, `carrying` drives it, and `parting` tells
 //! the two peers of its end, which `close` gives a name.
 
+mod alert;
 mod announce;
 mod arrival;
 mod carrying;
@@ -19,6 +20,8 @@ mod closing;
 mod conversation;
 mod end;
 mod facts;
+pub(crate) mod held;
+mod hello;
 mod id;
 mod opening;
 mod parting;
@@ -97,6 +100,8 @@ pub(crate) struct Terms {
     pub(crate) pace: Option<Pace>,
     /// Who has to send a header of the PROXY protocol.
     pub(crate) proxy_from: Vec<Network>,
+    /// An access line is to tell of its tunnels, so that more of them is kept.
+    pub(crate) tells: bool,
     pub(crate) timeouts: Timeouts,
     pub(crate) truncation: Truncation,
     pub(crate) buffer_size: usize,
@@ -134,7 +139,10 @@ pub(crate) async fn run(
     // Each phase lives on the heap while it lasts. In the task itself there
     // would be room for the largest of them, and for what is handed from one
     // to the next, for as long as the tunnel lives.
-    let parting = match Box::pin(tunnel.open(Socket::new(client))).await {
+    let opening = around.counters.tunnels_opening.hold();
+    let opened = Box::pin(tunnel.open(Socket::new(client))).await;
+    drop(opening);
+    let parting = match opened {
         Ok(mut carrying) => {
             let over = poll_fn(|cx| carrying.poll(cx)).await;
             carrying.end(over)

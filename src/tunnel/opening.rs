@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -20,13 +21,16 @@ use super::closing::Farewell;
 use super::conversation::Conversation;
 use super::end::{Link, Party};
 use super::facts::Facts;
+use super::held::Kept;
 use super::parting::Parting;
 use super::plain::PlainEnd;
 use super::tls::{HandshakeError, Session, TlsEnd};
 use super::turns::Inside;
 use super::{Cause, CloseReason, Counted, Phase, Side, Stop, Tunnel};
 use crate::backend::{ConnectError, Connected, Lease, Seek};
+use crate::limits;
 use crate::runtime::Socket;
+use crate::sys::socket;
 use crate::timer::Tick;
 use crate::tls::heard;
 
@@ -62,7 +66,7 @@ impl Tunnel<'_> {
         match &terms.tls {
             Some(tls) => {
                 let client = self.shake_with_client(arrival, tls.clone(), due).await?;
-                self.open_to_backend(client, told, Vec::new()).await
+                self.open_to_backend(client, told, Kept::default()).await
             }
             None => {
                 let client = PlainEnd::new(Link::new(arrival.socket));
@@ -87,7 +91,7 @@ impl Tunnel<'_> {
         &'a self,
         client: C,
         told: Told,
-        early: Vec<u8>,
+        early: Kept,
     ) -> Opened<'a> {
         self.choose(|| told.hello.facts(self.record, &client));
         let service = self.service();
@@ -101,7 +105,8 @@ impl Tunnel<'_> {
         let who = || told.origin.client(&client.link().socket);
         let mut seek = service.seek(timeout, who);
         loop {
-            let connected = match self.connect(&mut seek, in_all).await {
+            let socket = client.link().socket.as_fd();
+            let connected = match self.connect(&mut seek, socket, in_all).await {
                 Ok(connected) => connected,
                 Err(end) => {
                     client.into_link().socket.reset();
@@ -184,6 +189,9 @@ impl Tunnel<'_> {
             Ok(session) => {
                 around.counters.handshake(session.negotiated);
                 self.record.agree(session.negotiated);
+                if self.terms.tells {
+                    self.record.note(&client.facts());
+                }
                 if session.negotiated.resumed {
                     self.give_handshake_back(taken);
                 }
@@ -300,16 +308,36 @@ impl Tunnel<'_> {
         }
     }
 
-    async fn connect<'s>(&self, seek: &mut Seek<'s>, due: Tick) -> Result<Connected<'s>, End> {
+    /// Connects to a backend, for as long as the client is there: one that has
+    /// ended its stream may be waiting for an answer, one that has reset its
+    /// connection is gone.
+    async fn connect<'s>(
+        &self,
+        seek: &mut Seek<'s>,
+        client: BorrowedFd<'_>,
+        due: Tick,
+    ) -> Result<Connected<'s>, End> {
         let mut connecting = pin!(seek.connect());
-        let connected = poll_fn(|cx| match connecting.as_mut().poll(cx) {
-            Poll::Ready(connected) => Poll::Ready(Ok(connected)),
-            Poll::Pending => self.poll_stop(cx, due).map(Err),
+        let mut looks = self.alarm.now().after(limits::GONE_INTERVAL);
+        let connected = poll_fn(|cx| {
+            if let Poll::Ready(connected) = connecting.as_mut().poll(cx) {
+                return Poll::Ready(Ok(connected.map_err(connect_end)));
+            }
+            let now = self.alarm.now();
+            if now >= looks {
+                looks = now.after(limits::GONE_INTERVAL);
+                if let Ok(Some(error)) = socket::take_error(client) {
+                    let reason = CloseReason::new(Phase::Connect, Side::Client, Cause::Reset);
+                    return Poll::Ready(Ok(Err((reason, Some(error.to_string())))));
+                }
+            }
+            self.alarm.set(cx, looks);
+            self.poll_stop(cx, due).map(Err)
         })
         .await;
         let end = match connected {
             Ok(Ok(connected)) => return Ok(connected),
-            Ok(Err(error)) => connect_end(error),
+            Ok(Err(end)) => end,
             Err(Stop::Deadline) => {
                 let reason = CloseReason::new(Phase::Connect, Side::Backend, Cause::Timeout);
                 (reason, None)
@@ -350,6 +378,11 @@ fn unshaken(error: HandshakeError) -> (Cause, Option<String>) {
 fn connect_end(error: ConnectError) -> End {
     let (side, cause, detail) = match error {
         ConnectError::Unresolved(text) => (Side::Backend, Cause::Unresolved, text),
+        ConnectError::Unanswered => (
+            Side::Backend,
+            Cause::Timeout,
+            "the resolver does not answer".into(),
+        ),
         ConnectError::Refused(peer) => (
             Side::Backend,
             Cause::Refused,
@@ -364,6 +397,11 @@ fn connect_end(error: ConnectError) -> End {
             Side::Backend,
             Cause::Unreachable,
             format!("{peer} cannot be reached: {error}"),
+        ),
+        ConnectError::NoPort(peer, error) => (
+            Side::Server,
+            Cause::Resources,
+            format!("no local port is free for {peer}: {error}"),
         ),
         ConnectError::Resources(error) => (Side::Server, Cause::Resources, error.to_string()),
         ConnectError::Down => (

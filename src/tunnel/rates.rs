@@ -1,10 +1,8 @@
 //! How fast each network of clients may come in, as one shard sees to it.
 //!
 //! Each network has an account with two allowances, for connections and for
-//! full handshakes. An allowance is one number, the time at which it is whole
-//! again (the generic cell rate algorithm, ITU-T I.371, annex A, which is a
-//! token bucket without a clock of its own). The rate that is configured is
-//! that of all shards together, and each has its equal part: the kernel spreads
+//! full handshakes ([`Allowance`]). The rate that is configured is that of all
+//! shards together, and each has its equal part: the kernel spreads
 //! a client's connections over the shards by their ports. So a client with a
 //! few connections may be refused a little early by one shard while others have
 //! something left for it; each shard grants one at once in any case.
@@ -22,6 +20,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::config::{Rate, RateLimits};
 use crate::limits;
+use crate::rate::Allowance;
 
 /// The accounts of a shard, for all of its listeners. The table is made when
 /// the first account is asked for.
@@ -40,15 +39,6 @@ pub(crate) struct Pace {
     prefix_v6: u8,
     connections: Option<Allowance>,
     handshakes: Option<Allowance>,
-}
-
-/// One shard's part of a rate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Allowance {
-    /// From one to the next, in nanoseconds.
-    interval: u64,
-    /// How far ahead of its time one may be, in nanoseconds.
-    ahead: u64,
 }
 
 /// What is counted.
@@ -114,22 +104,6 @@ impl Pace {
     }
 }
 
-impl Allowance {
-    fn new(rate: Rate, shards: usize) -> Self {
-        let shards = shards.max(1) as u64;
-        // A rate of none a second gets one each 30 years.
-        let interval = (1_000_000_000 * shards)
-            .checked_div(rate.per_second.into())
-            .unwrap_or(1_000_000_000_000_000_000)
-            .max(1);
-        let burst = u64::from(rate.burst).div_ceil(shards).max(1);
-        Self {
-            interval,
-            ahead: interval.saturating_mul(burst - 1),
-        }
-    }
-}
-
 impl Rates {
     /// Whether a client may have one more of that now, and if so, counts it.
     /// `now`: nanoseconds since the shard began.
@@ -139,11 +113,9 @@ impl Rates {
         };
         self.with_account(pace, client, now, |account| {
             let whole = account.whole(counted);
-            if whole.saturating_sub(now) > allowance.ahead {
-                return false;
-            }
-            *whole = (*whole).max(now).saturating_add(allowance.interval);
-            true
+            let taken = allowance.taken(*whole, now);
+            *whole = taken.unwrap_or(*whole);
+            taken.is_some()
         })
     }
 
@@ -152,7 +124,7 @@ impl Rates {
         if let Some(allowance) = pace.allowance(counted) {
             self.with_account(pace, client, now, |account| {
                 let whole = account.whole(counted);
-                *whole = whole.saturating_sub(allowance.interval);
+                *whole = allowance.given_back(*whole);
             });
         }
     }

@@ -6,8 +6,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use super::facts::Facts;
 use crate::backend::Service;
 use crate::metrics::Negotiated;
+use crate::tls::Subject;
 
 /// What is known of one tunnel. It is written by the tunnel alone, as it comes
 /// to know it, and read by anybody on its shard.
@@ -25,6 +27,7 @@ pub(crate) struct Record {
     service: OnceCell<Rc<Service>>,
     backend: Cell<Option<u32>>,
     negotiated: Cell<Option<Negotiated>>,
+    notes: OnceCell<Box<Notes>>,
     /// Microseconds from the accept to the end of the handshake, and to the
     /// connected backend; 0: not yet.
     shaken_micros: Cell<u32>,
@@ -33,6 +36,13 @@ pub(crate) struct Record {
     pub(crate) bytes_up: Cell<u64>,
     /// Plaintext bytes from the backend to the client.
     pub(crate) bytes_down: Cell<u64>,
+}
+
+/// What is kept of a client's TLS only where it is to be told of in the end.
+#[derive(Debug)]
+struct Notes {
+    protocol: Option<Box<str>>,
+    subject: Option<Box<str>>,
 }
 
 /// What a tunnel is doing.
@@ -62,6 +72,7 @@ impl Record {
             service: OnceCell::new(),
             backend: Cell::new(None),
             negotiated: Cell::new(None),
+            notes: OnceCell::new(),
             shaken_micros: Cell::new(0),
             connected_micros: Cell::new(0),
             bytes_up: Cell::new(0),
@@ -98,6 +109,17 @@ impl Record {
         self.negotiated.get()
     }
 
+    /// The application protocol that was agreed on, if it was
+    /// [noted](Self::note). It is text from the network.
+    pub(crate) fn protocol(&self) -> Option<&str> {
+        self.notes.get()?.protocol.as_deref()
+    }
+
+    /// Whom the client's certificate is for, likewise.
+    pub(crate) fn subject(&self) -> Option<&str> {
+        self.notes.get()?.subject.as_deref()
+    }
+
     /// From the accept to the end of the handshake; in plaintext, to the moment
     /// at which the client is known. `None`: it has not come to that.
     pub(crate) fn handshake_time(&self) -> Option<Duration> {
@@ -123,6 +145,19 @@ impl Record {
 
     pub(super) fn agree(&self, negotiated: Negotiated) {
         self.negotiated.set(Some(negotiated));
+    }
+
+    /// Keeps what an access line tells of a client's TLS.
+    pub(super) fn note(&self, facts: &Facts<'_>) {
+        let protocol = facts.protocols.first();
+        let certificate = facts.tls.as_ref().and_then(|tls| tls.certificate);
+        let subject = certificate.and_then(Subject::of);
+        if protocol.is_some() || subject.is_some() {
+            let _ = self.notes.set(Box::new(Notes {
+                protocol: protocol.map(|name| String::from_utf8_lossy(name).into()),
+                subject: subject.map(|subject| subject.to_string().into()),
+            }));
+        }
     }
 
     /// The client is known, and a backend is looked for.
@@ -186,6 +221,13 @@ impl Records {
             }
         };
         (Slot(slot), record)
+    }
+
+    /// The record of a connection that no tunnel comes of.
+    pub(crate) fn pass(&self, listener: Rc<str>, client: Option<SocketAddr>) -> Record {
+        let number = self.last.get() + 1;
+        self.last.set(number);
+        Record::new(number, listener, client)
     }
 
     /// The tunnel has ended.

@@ -15,9 +15,11 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
 use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, ServerConfig};
 
+use super::alert;
 use super::conversation::Conversation;
 use super::end::{EndError, Link, Party};
 use super::facts::{Facts, TlsFacts};
+use super::held::Kept;
 use super::relay::{End, Pulled};
 use super::scratch::Wire;
 use crate::config::Truncation;
@@ -25,17 +27,13 @@ use crate::limits;
 use crate::metrics::Negotiated;
 use crate::tls;
 
-/// The alert unrecognized_name, fatal (RFC 6066, section 3), in a record of its
-/// own: nothing is encrypted yet when it is sent.
-const UNRECOGNIZED_NAME: [u8; 7] = [21, 3, 3, 0, 2, 2, 112];
-
 /// A peer that is spoken to in TLS, we being the server or the client.
 pub(crate) struct TlsEnd<C> {
     link: Link,
     tls: Box<C>,
     /// Received and not yet consumed: the front of a record, or of a
     /// handshake message in several records.
-    carry: Vec<u8>,
+    carry: Kept,
     /// Bytes of the handshake so far, against its limit.
     handshake_bytes: usize,
     /// The connection holds what was not asked of it yet: `carry` was not
@@ -84,7 +82,7 @@ impl TlsEnd<UnbufferedServerConnection> {
     /// A client that has connected to us, and of which `early` has been read.
     pub(crate) fn server(
         link: Link,
-        early: Vec<u8>,
+        early: Kept,
         config: Arc<ServerConfig>,
         truncation: Truncation,
     ) -> Result<Self, rustls::Error> {
@@ -114,7 +112,7 @@ impl<C: Conversation> TlsEnd<C> {
         Self {
             link,
             tls: Box::new(tls),
-            carry: Vec::new(),
+            carry: Kept::default(),
             handshake_bytes: 0,
             primed: false,
             holds_tickets: false,
@@ -158,12 +156,7 @@ impl<C: Conversation> TlsEnd<C> {
                 }
                 Err(error) => {
                     self.link.unsent.keep(flight);
-                    if tls::is_unknown_name(&error) {
-                        self.fail();
-                        self.link.unsent.keep(&UNRECOGNIZED_NAME);
-                    } else {
-                        self.keep_alert(wire);
-                    }
+                    self.refuse(&error, wire);
                     return Poll::Ready(Err(self.blame(error)));
                 }
             }
@@ -172,9 +165,9 @@ impl<C: Conversation> TlsEnd<C> {
             let room_len = room.len().saturating_sub(self.carry.len());
             let room = &mut room[..room_len];
             if room.is_empty() || self.handshake_bytes >= limits::HANDSHAKE_BYTES_MAX {
-                return Poll::Ready(Err(HandshakeError::Tls(rustls::Error::General(
-                    "the handshake is too long".into(),
-                ))));
+                let error = rustls::Error::General("the handshake is too long".into());
+                self.refuse(&error, wire);
+                return Poll::Ready(Err(HandshakeError::Tls(error)));
             }
             let received =
                 ready!(self.link.socket.poll_recv(cx, room)).map_err(HandshakeError::Io)?;
@@ -182,7 +175,7 @@ impl<C: Conversation> TlsEnd<C> {
                 return Poll::Ready(Err(HandshakeError::Eof));
             }
             self.handshake_bytes += received;
-            self.carry.extend_from_slice(&room[..received]);
+            self.carry.extend(&room[..received]);
         }
     }
 
@@ -219,14 +212,15 @@ impl<C: Conversation> TlsEnd<C> {
                 // It is said once only.
                 Ok(ConnectionState::PeerClosed) => self.next = Next::Eof,
                 Ok(_) => break Ok(()),
+                Err(error) if C::IS_SERVER => break Err(alert::understood(error, &self.carry)),
                 Err(error) => break Err(error),
             }
         };
-        self.carry.drain(..used);
+        self.carry.consume(used);
         result?;
         let done = !self.tls.is_handshaking();
         if done {
-            self.carry.shrink_to_fit();
+            self.carry.shrink();
         }
         Ok(done)
     }
@@ -261,11 +255,46 @@ impl<C: Conversation> TlsEnd<C> {
         self.holds_tickets = false;
     }
 
+    /// Has the peer told why its handshake comes to nothing.
+    fn refuse(&mut self, error: &rustls::Error, wire: &mut Wire) {
+        if let Some(alert) = alert::instead(error, self.tls.protocol_version()) {
+            self.fail();
+            self.link.unsent.keep(&alert::record(alert));
+            return;
+        }
+        let before = self.link.unsent.as_slice().len();
+        let sealed = self.seals();
+        self.keep_alert(wire);
+        if !sealed && self.link.unsent.as_slice().len() == before {
+            let alert = alert::otherwise(error);
+            self.link.unsent.keep(&alert::record(alert));
+        }
+    }
+
+    /// Whether what we say in the handshake is sealed by now. It is taken to be
+    /// where that cannot be told.
+    fn seals(&self) -> bool {
+        match self.tls.protocol_version() {
+            // Nothing has been agreed on.
+            None => false,
+            // A server's own first sealed message is its last of all, if no
+            // session is resumed (RFC 5246, section 7.3).
+            Some(ProtocolVersion::TLSv1_2) => {
+                !C::IS_SERVER || self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
+            }
+            Some(_) => true,
+        }
+    }
+
     /// Fetches the alert that a failed connection has for its peer, if any.
     /// After this the connection is not to be asked anything more: it would
     /// fall over what it has failed on.
     fn keep_alert(&mut self, wire: &mut Wire) {
         self.fail();
+        // Nothing follows close_notify (RFC 8446, section 6.1).
+        if self.notified {
+            return;
+        }
         while self.tls.wants_write() {
             match self.tls.process(&mut self.carry).state {
                 Ok(ConnectionState::EncodeTlsData(mut data)) => {
@@ -286,7 +315,7 @@ impl<C: Conversation> TlsEnd<C> {
         // 3.x (RFC 8446, section 5.1); a server's may begin with an alert, type
         // 21. What the connection has consumed before it failed was TLS.
         let first = self.handshake_bytes == self.carry.len();
-        let is_record = match self.carry.as_slice() {
+        let is_record = match &*self.carry {
             [22, 3, ..] | [22] | [] => true,
             [21, 3, ..] | [21] => !C::IS_SERVER,
             _ => false,
@@ -349,8 +378,7 @@ impl<C: Conversation> TlsEnd<C> {
             used += discard;
         }
         self.carry.clear();
-        self.carry.reserve_exact(wire.len() - used);
-        self.carry.extend_from_slice(&wire[used..]);
+        self.carry.extend_exactly(&wire[used..]);
         opened
     }
 }
@@ -503,7 +531,7 @@ impl<C: Conversation + 'static> End for WiredTls<'_, C> {
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(EndError::Io(error))),
                     Poll::Pending => {
                         if self.end.carry.is_empty() {
-                            self.end.carry = Vec::new();
+                            self.end.carry = Kept::default();
                         }
                         return Poll::Pending;
                     }

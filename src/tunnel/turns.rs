@@ -23,6 +23,8 @@ pub(crate) struct Turns {
     /// How many may be in progress.
     most: Cell<usize>,
     inside: Cell<usize>,
+    /// How many had to wait before they began, so far.
+    queued: Cell<u64>,
     door: Line,
     /// Time used since the executor's last look at its ring.
     spent: Cell<Duration>,
@@ -58,6 +60,7 @@ impl Turns {
         Self {
             most: Cell::new(most),
             inside: Cell::new(0),
+            queued: Cell::new(0),
             door: Line::default(),
             spent: Cell::new(Duration::ZERO),
             ended: Cell::new(None),
@@ -70,6 +73,21 @@ impl Turns {
     pub(crate) fn allow(&self, most: usize) {
         self.most.set(most);
         self.admit();
+    }
+
+    /// How many may be in progress.
+    pub(crate) fn most(&self) -> usize {
+        self.most.get()
+    }
+
+    /// How many wait to begin.
+    pub(crate) fn waiting(&self) -> usize {
+        self.door.waiting.borrow().len()
+    }
+
+    /// How many had to wait before they began, so far.
+    pub(crate) fn queued(&self) -> u64 {
+        self.queued.get()
     }
 
     /// A place in the line of those who want to begin.
@@ -86,7 +104,11 @@ impl Turns {
         cx: &Context<'_>,
         place: &mut Place<'a>,
     ) -> Poll<Inside<'a>> {
+        let comes = place.number.is_none();
         if place.poll(cx, self.has_room()).is_pending() {
+            if comes {
+                self.queued.set(self.queued.get() + 1);
+            }
             return Poll::Pending;
         }
         self.inside.set(self.inside.get() + 1);

@@ -1,10 +1,12 @@
 //! Bytes that a peer could not take yet.
 
+use super::held::Kept;
+
 /// Bytes on their way out that the kernel would not take. Empty, it owns no
 /// memory.
 #[derive(Debug, Default)]
 pub(crate) struct Unsent {
-    bytes: Vec<u8>,
+    bytes: Kept,
     /// How many of them are gone. Less than `bytes.len()`, or both are 0.
     sent: usize,
 }
@@ -22,8 +24,7 @@ impl Unsent {
     /// Keeps these bytes, behind what is kept already.
     pub(crate) fn keep(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
-            self.bytes.reserve_exact(bytes.len());
-            self.bytes.extend_from_slice(bytes);
+            self.bytes.extend_exactly(bytes);
         }
     }
 
@@ -50,6 +51,6 @@ mod tests {
         assert_eq!(unsent.as_slice(), b"cde");
         unsent.advance(3);
         assert!(unsent.is_empty());
-        assert_eq!(unsent.bytes.capacity(), 0);
+        assert_eq!(super::super::held::bytes(), 0);
     }
 }

@@ -5,7 +5,9 @@
 mod support;
 
 mod balance;
+mod budget;
 mod lists;
+mod pace;
 mod rooms;
 mod source;
 mod steering;

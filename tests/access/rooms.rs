@@ -27,6 +27,14 @@ fn who_comes_over_the_limit_waits_and_comes_in_when_there_is_room() {
         let full = || {
             let total = door.stats().total;
             assert!(total.tunnels_open <= 6, "{total:?}");
+            let of_listener = &total.listeners[0];
+            assert_eq!(of_listener.tunnels_open, total.tunnels_open, "{total:?}");
+            assert_eq!(of_listener.tunnels_max, (!of_process).then_some(6));
+            if of_process {
+                assert_eq!((total.tunnels_max, of_listener.limit_pauses), (Some(6), 0));
+            } else {
+                assert_eq!(of_listener.limit_pauses, total.limit_pauses);
+            }
             (total.tunnels_open == 6 && total.limit_pauses >= 2).then_some(())
         };
         wait_for("six tunnels and two pauses", full);
@@ -81,6 +89,8 @@ fn handshakes_wait_for_their_turn() {
     assert_eq!(before.receive_exact(1), b"x");
     let total = door.stats().total;
     assert_eq!((total.handshakes, total.handshakes_in_progress), (1, 1));
+    let line = (total.handshakes_waiting, total.handshakes_queued);
+    assert_eq!((total.handshakes_max, line), (1, (1, 1)));
     drop(silent);
     waiting.finish_handshake().expect("its turn");
     waiting.send(b"y").expect("sent");

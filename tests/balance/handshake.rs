@@ -1,7 +1,7 @@
 //! Backends that take the connection, and then fail in the TLS handshake.
 
 use std::io::{Read as _, Write as _};
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::time::{Duration, Instant};
 
 use adit::Config;
@@ -71,7 +71,11 @@ fn another_one_is_tried() {
 fn the_last_fault_is_the_reason() {
     let folder = tempfile::tempdir().expect("a folder");
     let certificate = Certificate::make(folder.path());
-    let hanging_up = backend::Backend::start(drop);
+    // It ends before it reads: to close with a ClientHello unread is to reset.
+    let hanging_up = backend::Backend::start(|mut stream| {
+        let _ = stream.shutdown(Shutdown::Write);
+        backend::read_all(&mut stream, |_| ())
+    });
     let backends = [hanging_up.address(), hanging_up.address()];
     let place = Place::start(in_order(&backends, trusting(&certificate)));
     let mut client = place.connect();

@@ -1,6 +1,8 @@
 //! Out of descriptors: accepting pauses, and goes on.
 
+use std::io::{self, Read as _};
 use std::net::TcpStream;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::program;
@@ -50,6 +52,94 @@ fn accepting_pauses_when_no_descriptor_is_left_and_goes_on_when_one_is() {
     drop(silent);
     adit.closes(221);
     assert!(adit.stats().total.limit_pauses > 0);
+}
+
+/// Somebody takes descriptors away that there were at the start, as a limit
+/// that is lowered does: who waits is told, nothing spins, and all is well once
+/// they are back.
+#[test]
+fn without_any_descriptor_who_waits_is_reset_and_all_is_well_afterwards() {
+    let backend = backend::echo();
+    let adit = Setup::new(backend.address())
+        .setting("timeouts: (handshake: \"60s\")")
+        .start();
+    let trust = program::trust(adit.certificate());
+    let before = Client::connect(&adit);
+    program::assert_echo(&before);
+    adit.stats();
+    let limit = |soft: &str| {
+        let done = Command::new("prlimit")
+            .args([
+                "--pid",
+                &adit.pid().to_string(),
+                &format!("--nofile={soft}:"),
+            ])
+            .status();
+        assert!(done.expect("prlimit").success());
+    };
+    // No more than are open, but for the numbers that are free among them: who
+    // gets one of those comes in.
+    let open = std::fs::read_dir(format!("/proc/{}/fd", adit.pid())).expect("a process");
+    let numbers: Vec<usize> = open
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect();
+    let most = numbers.iter().max().expect("some") + 1;
+    limit(&most.to_string());
+    let free = most - numbers.len() + program::DESCRIPTORS_IN_PASSING;
+    let waiting: Vec<TcpStream> = (0..20 + free)
+        .map(|_| client::tcp(adit.address()))
+        .collect();
+    let mut silent = waiting;
+    let mut resets = 0;
+    wait_for("resets", || {
+        silent.retain_mut(|client| {
+            client.set_nonblocking(true).expect("a mode");
+            match client.read(&mut [0]) {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => resets += 1,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                ended => panic!("{ended:?}"),
+            }
+            false
+        });
+        (resets >= 20).then_some(())
+    });
+    let cpu = adit.cpu_time();
+    let mut knocking = Vec::new();
+    let begun = Instant::now();
+    while begun.elapsed() < WATCHED {
+        knocking.push(client::tcp(adit.address()));
+        std::thread::sleep(WATCHED / 20);
+    }
+    let cpu = adit.cpu_time() - cpu;
+    println!("without descriptors: {cpu:?} of CPU in {WATCHED:?}");
+    assert!(cpu < WATCHED / 5, "{cpu:?} in {WATCHED:?}");
+    // Who was there is served all the while.
+    program::assert_echo(&before);
+
+    drop((silent, knocking));
+    limit("4096");
+    wait_for("a tunnel", || {
+        let client = Client::connect_with(&adit, &trust).ok()?;
+        program::assert_echo(&client);
+        Some(())
+    });
+    let total = adit.stats().total;
+    assert!(total.accept_shed >= 30, "{total:?}");
+    assert!(total.accept_pauses > 0, "{total:?}");
+    let shed = total
+        .closed
+        .iter()
+        .find(|c| c.reason.cause.as_str() == "resources");
+    assert_eq!(shed.map(|c| c.count), Some(total.accept_shed));
+    assert_eq!(
+        shed.map(|c| c.reason.to_string()),
+        Some("handshake/server/resources".into())
+    );
+    let lines = adit.log().lines();
+    let said = lines
+        .iter()
+        .filter(|line| line.contains("accepting pauses"));
+    assert_eq!(said.count(), 1, "{lines:#?}");
 }
 
 /// Backend connections that fail take nothing with them.

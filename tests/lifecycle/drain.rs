@@ -117,6 +117,60 @@ fn a_tunnel_that_never_ends_is_cut_and_told_so() {
     adit.log().wait("6 tunnels were cut");
 }
 
+/// A download that is cut must not look whole: neither where it flows, nor
+/// where it waits for its client.
+#[test]
+fn a_download_that_is_cut_has_no_orderly_end() {
+    let backend =
+        backend::Backend::start(
+            |mut stream| {
+                while backend::write_pattern(&mut stream, 1 << 20).is_ok() {}
+            },
+        );
+    for reads in [true, false] {
+        let mut adit = Setup::new(backend.address())
+            .argument("--drain-timeout")
+            .argument("700ms")
+            .start();
+        let client = Client::connect(&adit);
+        assert_eq!(client.receive_exact(1 << 16), pattern::bytes(1 << 16));
+        adit.signal("TERM");
+        if !reads {
+            assert_eq!(adit.wait().code(), Some(1), "{}", adit.log().text());
+        }
+        let mut buffer = vec![0; 128 * 1024];
+        let end = loop {
+            if let Err(end) = client.receive(&mut buffer) {
+                break end;
+            }
+        };
+        assert_eq!(end, End::Reset, "reads: {reads}");
+        drop(client);
+        if reads {
+            assert_eq!(adit.wait().code(), Some(1), "{}", adit.log().text());
+        }
+    }
+}
+
+#[test]
+fn signals_that_the_parent_had_blocked_are_obeyed() {
+    let blocks = ["env", "--block-signal=TERM,INT,HUP"];
+    let mut works = std::process::Command::new(blocks[0]);
+    if !works
+        .args([blocks[1], "true"])
+        .status()
+        .is_ok_and(|s| s.success())
+    {
+        println!("passed over: this machine's env blocks no signals");
+        return;
+    }
+    let backend = backend::echo();
+    let mut adit = Setup::new(backend.address()).under(&blocks).start();
+    adit.signal("HUP");
+    adit.log().wait("reloaded: ");
+    assert_eq!(adit.terminate(), Some(0));
+}
+
 #[test]
 fn who_does_not_answer_the_leave_holds_the_end_up_for_a_bounded_time() {
     let backend = backend::echo();

@@ -13,6 +13,7 @@ mod drain;
 mod idle;
 mod library;
 mod placement;
+mod privileges;
 mod reload;
 mod service;
 mod spread;

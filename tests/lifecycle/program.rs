@@ -4,6 +4,7 @@
 
 use std::fs::{self, File};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use rustls::ClientConfig;
 
 use crate::support::certificate::Certificate;
 use crate::support::client::{self, Client};
-use crate::support::{PATIENCE, wait_for};
+use crate::support::{PATIENCE, same_rights, wait_for};
 
 /// Descriptors by which two counts of an idle program may differ: one at each
 /// shard's door, which is not there between two waits, and one of an admin
@@ -38,6 +39,7 @@ pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     pub(crate) out: String,
     pub(crate) err: String,
+    pub(crate) dumped_core: bool,
 }
 
 /// A command in an environment of its own: what it keeps, it keeps in `folder`.
@@ -63,6 +65,20 @@ impl Program {
     /// Starts adit behind these words.
     #[track_caller]
     pub(crate) fn start_under(folder: &Path, wrapper: &[&str], words: &[&str]) -> Self {
+        let serves = words
+            .first()
+            .is_some_and(|w| *w == "run" || w.starts_with('-'));
+        let rights = if serves && !words.contains(&"--user") {
+            same_rights()
+        } else {
+            &[]
+        };
+        Self::start_as(folder, wrapper, &[words, rights].concat())
+    }
+
+    /// Starts adit behind these words, with no word about its rights.
+    #[track_caller]
+    pub(crate) fn start_as(folder: &Path, wrapper: &[&str], words: &[&str]) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let out = folder.join(format!("{number}.out"));
@@ -171,6 +187,7 @@ impl Program {
         });
         Ended {
             code: status.code(),
+            dumped_core: status.core_dumped(),
             out: self.out(),
             err: self.log(),
         }

@@ -158,7 +158,7 @@ fn assert_refused(folder: &Path, cert: &Path, key: &Path, fault: &Path, part: &s
         if test {
             words.push("--test".into());
         }
-        let Ended { code, out, err } = program::run(folder, &borrowed(&words));
+        let Ended { code, out, err, .. } = program::run(folder, &borrowed(&words));
         let said = format!("{out}{err}");
         assert_eq!(code, Some(2), "{said}");
         assert!(said.contains(fault.to_str().expect("text")), "{said}");

@@ -82,6 +82,35 @@ fn a_hello_in_pieces_is_put_together() {
     assert_eq!(&back, b"hello");
 }
 
+/// Nor does it matter what versions there are: those of the backend count.
+#[test]
+fn a_version_that_is_long_gone_is_the_backends_matter() {
+    let heard = || {
+        Backend::start(|mut stream: std::net::TcpStream| {
+            let mut bytes = vec![0; client::old_hello(1).len()];
+            stream.read_exact(&mut bytes).expect("a hello");
+            stream.write_all(b"!").expect("sent");
+            bytes
+        })
+    };
+    let (default, named) = (heard(), heard());
+    let place = place(&[default.address(), named.address()]);
+    let bare = client::old_hello(1);
+    // With a name.
+    let mut asking = bare.clone();
+    let mut extension = vec![0, 18, 0, 0, 0, 14, 0, 12, 0, 0, 9];
+    extension.extend(b"localhost");
+    asking.extend(&extension);
+    asking[4] += extension.len() as u8;
+    asking[8] += extension.len() as u8;
+    for (backend, hello) in [(&default, bare), (&named, asking)] {
+        let mut tcp = place.connect();
+        tcp.write_all(&hello).expect("sent");
+        tcp.read_exact(&mut [0; 1]).expect("an answer");
+        assert_eq!(backend.result(), hello[..client::old_hello(1).len()]);
+    }
+}
+
 #[test]
 fn what_is_no_tls_gets_nowhere() {
     let (_b, right) = certificate();

@@ -1,6 +1,6 @@
 //! Routes by what TLS says.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::Arc;
 
@@ -30,6 +30,22 @@ fn careless(certificate: &Certificate) -> ClientConfig {
         .dangerous()
         .set_certificate_verifier(crate::support::client::anybody());
     config
+}
+
+/// Also where the ClientHello is looked at before rustls gets it.
+#[test]
+fn a_version_that_is_long_gone_is_refused_as_such() {
+    let (_folder, certificate) = certificate();
+    let backend = named("one");
+    let mut config = config(server_tls(&certificate), &[backend.address()]);
+    config.listeners[0].routes = vec![by_name(&["b.example"], 0)];
+    let place = Place::start(config);
+    let mut stream = place.connect();
+    stream.write_all(&client::old_hello(1)).expect("sent");
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    assert_eq!(answer, [21, 3, 3, 0, 2, 2, 70]);
+    assert_eq!(place.reason(), "handshake/client/no-version");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use adit::metrics::Stats;
 use tempfile::TempDir;
 
 use super::certificate::Certificate;
-use super::{PATIENCE, wait_for};
+use super::{PATIENCE, same_rights, wait_for};
 
 /// How a server is to be started.
 #[derive(Clone, Debug)]
@@ -30,6 +30,10 @@ pub struct Setup {
     arguments: Vec<String>,
     /// Where it is started, if that matters.
     wrapper: Vec<String>,
+    /// A folder that is there beside its files.
+    beside: Option<String>,
+    /// The file that its log goes to, if that is not standard error.
+    log_file: Option<String>,
 }
 
 impl Setup {
@@ -43,6 +47,8 @@ impl Setup {
             from_file: false,
             arguments: Vec::new(),
             wrapper: Vec::new(),
+            beside: None,
+            log_file: None,
         }
     }
 
@@ -82,6 +88,19 @@ impl Setup {
         self
     }
 
+    /// With a folder beside its files.
+    pub fn with_folder(mut self, name: &str) -> Self {
+        self.beside = Some(name.to_owned());
+        self
+    }
+
+    /// Starts it, where its settings have the log go to that file.
+    #[track_caller]
+    pub fn start_logging_to(mut self, file: &str) -> Adit {
+        self.log_file = Some(file.to_owned());
+        self.start()
+    }
+
     /// The configuration file's text.
     fn ron(&self, certificate: &Certificate) -> String {
         format!(
@@ -107,6 +126,9 @@ impl Setup {
                 .arg(&certificate.cert)
                 .arg("--key")
                 .arg(&certificate.key);
+        }
+        if !self.arguments.iter().any(|word| word == "--user") {
+            command.args(same_rights());
         }
         command
             .args(["--shards", &self.shards.to_string()])
@@ -142,6 +164,9 @@ impl Setup {
     /// Starts it in this folder, with this certificate.
     #[track_caller]
     pub fn start_in(&self, folder: TempDir, certificate: Certificate) -> Adit {
+        if let Some(beside) = &self.beside {
+            std::fs::create_dir(folder.path().join(beside)).expect("a folder");
+        }
         let mut child = self
             .command(folder.path(), &certificate)
             .spawn()
@@ -161,7 +186,18 @@ impl Setup {
             folder,
         };
         // All sockets listen before this line is written.
-        let line = adit.log.wait("listening on ");
+        let line = match &self.log_file {
+            None => adit.log.wait("listening on "),
+            Some(file) => wait_for("the listener's line", || {
+                let text = std::fs::read_to_string(adit.folder().join(file)).ok()?;
+                let mut lines = text
+                    .split_inclusive('\n')
+                    .filter(|line| line.ends_with('\n'));
+                lines
+                    .find(|line| line.contains("listening on "))
+                    .map(str::to_owned)
+            }),
+        };
         adit.address = line
             .split_once("listening on ")
             .and_then(|(_, rest)| rest.split_whitespace().next())

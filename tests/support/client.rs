@@ -340,6 +340,16 @@ pub fn tcp(address: SocketAddr) -> TcpStream {
     tcp
 }
 
+/// The ClientHello of a client whose newest version is 3.`minor`, below that of
+/// TLS 1.2: without extensions, as it may be (RFC 2246, section 7.4.1.2).
+pub fn old_hello(minor: u8) -> Vec<u8> {
+    let mut hello = vec![22, 3, minor, 0, 45, 1, 0, 0, 41, 3, minor];
+    hello.extend([7; 32]);
+    // No session; one cipher suite; one compression, which is none.
+    hello.extend([0, 0, 2, 0xc0, 0x13, 1, 0]);
+    hello
+}
+
 /// Takes every certificate for every name.
 pub fn anybody() -> Arc<dyn ServerCertVerifier> {
     Arc::new(Anybody)

@@ -26,6 +26,21 @@ pub mod tools;
 
 use std::time::{Duration, Instant};
 
+/// What a server is started with that keeps the rights of the test: root stays
+/// root on purpose, and another user's server can be looked into by its user.
+pub fn same_rights() -> &'static [&'static str] {
+    if is_root() {
+        &["--user", "root"]
+    } else {
+        &["--core-dumps"]
+    }
+}
+
+/// Whether this test runs as root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
 /// How long a condition is waited for. Reached only when a test fails, so it
 /// is long enough for a loaded machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, CertificateRevocationListParams,
@@ -30,6 +31,13 @@ impl Authority {
     pub(crate) fn intermediate(&self, name: &str, serial: u64) -> Self {
         let (mut params, key) = Self::params(name);
         params.serial_number = Some(SerialNumber::from(serial));
+        Self(CertifiedIssuer::signed_by(params, key, &self.0).expect("an authority"))
+    }
+
+    /// An authority under this one, whose certificate ends then.
+    pub(crate) fn intermediate_until(&self, name: &str, end: SystemTime) -> Self {
+        let (mut params, key) = Self::params(name);
+        params.not_after = end.into();
         Self(CertifiedIssuer::signed_by(params, key, &self.0).expect("an authority"))
     }
 

@@ -7,6 +7,7 @@
 mod support;
 
 mod authority;
+mod chains;
 mod clients;
 mod foreign;
 mod many;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::support::adit::Adit;
 use crate::support::backend;
+use crate::support::certificate::Certificate;
 use crate::support::client::{self, Client, tcp};
 
 /// Everything until the end, whether by FIN or by RST.
@@ -178,4 +179,43 @@ fn a_handshake_without_end_is_cut_off() {
     let _ = stream.shutdown(Shutdown::Write);
     let _ = stream.read_to_end(&mut Vec::new());
     adit.assert_closes(1, "handshake/client/tls-error");
+}
+
+/// Who is refused is told so, also where rustls has no alert for it.
+#[test]
+fn what_is_no_handshake_gets_the_alert_for_it() {
+    const UNEXPECTED_MESSAGE: u8 = 10;
+    const DECODE_ERROR: u8 = 50;
+    let record = |kind: u8, content: &[u8]| {
+        let length = u16::try_from(content.len()).expect("a record");
+        [&[kind, 3, 1], &length.to_be_bytes()[..], content].concat()
+    };
+    let warning = record(21, &[1, 90]);
+    let config = client::config(
+        &Certificate::make(tempfile::tempdir().expect("a folder").path()),
+        rustls::ALL_VERSIONS,
+    );
+    let adit = Adit::start(backend::echo().address());
+    let hello = Client::begin(tcp(adit.address()), &Arc::new(config)).sealed();
+    // More of them than rustls lets be a message.
+    let mut endless = record(22, &[&[1, 0, 0xff, 0xff][..], &[0; 16_000]].concat());
+    for _ in 0..4 {
+        endless.extend(record(22, &[0; 16_000]));
+    }
+    for (bytes, expected) in [
+        // An alert between two parts of a ClientHello.
+        (
+            [record(22, &hello[5..100]), warning.clone()].concat(),
+            UNEXPECTED_MESSAGE,
+        ),
+        // Warnings without end.
+        (warning.repeat(20), UNEXPECTED_MESSAGE),
+        // Data first; a handshake message that has no place there.
+        (record(23, b"GET / HTTP/1.0\r\n\r\n"), UNEXPECTED_MESSAGE),
+        (record(22, &[20, 0, 0, 0]), UNEXPECTED_MESSAGE),
+        (endless, DECODE_ERROR),
+    ] {
+        let answer = answer_to(&adit, &bytes);
+        assert_eq!(answer, [21, 3, 3, 0, 2, 2, expected], "{bytes:x?}");
+    }
 }

@@ -112,6 +112,43 @@ fn stalled_tunnels_stay_within_their_memory() {
     adit.closes(TUNNELS + 1);
 }
 
+/// A client that is not read, since its backend takes nothing, and resets its
+/// connection, does not leave a tunnel behind until that is idle for too long.
+#[test]
+fn a_client_that_resets_behind_a_stalled_backend_is_gone() {
+    let (go, held) = std::sync::mpsc::channel::<()>();
+    let held = std::sync::Mutex::new(held);
+    let backend = Backend::start_on(narrow_listener(), move |mut stream| {
+        stream.write_all(b"!").expect("a greeting");
+        let _ = held.lock().expect("no panic").recv_timeout(PATIENCE);
+        backend::read_all(&mut stream, |_| ())
+    });
+    let adit = Adit::start(backend.address());
+    let config = client::config(adit.certificate(), rustls::ALL_VERSIONS).into();
+    let client = Client::shake(narrow(adit.address()), &config).expect("a handshake");
+    assert_eq!(client.receive_exact(1), b"!");
+    let tcp = client.tcp().try_clone().expect("another handle");
+    thread::scope(|scope| {
+        scope.spawn(|| while client.send(pattern::at(0, 100_000)).is_ok() {});
+        let mut last = 0;
+        let mut since = Instant::now();
+        adit.wait_stats("a standstill", |stats| {
+            if stats.total.bytes_up != last {
+                (last, since) = (stats.total.bytes_up, Instant::now());
+            }
+            last > 0 && since.elapsed() > Duration::from_millis(500)
+        });
+        // It is the last handle's close that resets: so it is made to fail.
+        backend::reset(tcp);
+        client.tcp().set_nonblocking(true).expect("a socket");
+        let _ = client.tcp().shutdown(std::net::Shutdown::Both);
+    });
+    client.reset();
+    adit.assert_closes(1, "relay/client/reset");
+    drop(go);
+    assert_eq!(backend.result(), Ended::Reset);
+}
+
 /// A tunnel that was stalled in both directions goes on where it stood.
 #[test]
 fn a_stalled_tunnel_loses_nothing() {

@@ -6,7 +6,7 @@ use rustls::{AlertDescription, Error};
 use crate::support::adit::Adit;
 use crate::support::backend::{self, Ended};
 use crate::support::client::{Client, End};
-use crate::support::forge::{DATA, Forger, HANDSHAKE};
+use crate::support::forge::{ALERT, DATA, Forger, HANDSHAKE};
 use crate::support::pattern;
 
 #[test]
@@ -180,6 +180,32 @@ fn a_handshake_message_after_the_handshake_is_refused() {
     adit.assert_closes(2, "relay/client/tls-error");
 }
 
+/// What breaks TLS behind our own close_notify ends that tunnel, and does no
+/// more.
+#[test]
+fn what_is_wrong_behind_our_close_notify_ends_the_tunnel() {
+    let backend = backend::source(10);
+    let adit = Adit::start(backend.address());
+    let messages: [(u8, &[u8]); 4] = [
+        // A warning, which TLS 1.3 has not (RFC 8446, section 6).
+        (ALERT, &[1, 80]),
+        (ALERT, &[]),
+        (HANDSHAKE, &[20, 0, 0, 1, 0]),
+        // No content type (RFC 8446, section 5.4).
+        (0, &[]),
+    ];
+    for (kind, content) in messages {
+        let mut forger = Forger::connect(&adit);
+        assert_eq!(forger.client().receive_pattern(), (10, End::CloseNotify));
+        forger.send(kind, content).expect("sent");
+        drop(forger);
+        assert_eq!(backend.result(), Ended::Reset);
+    }
+    let expected = [("relay/client/alert", 1), ("relay/client/tls-error", 3)];
+    let expected = expected.map(|(reason, count)| (reason.to_owned(), count));
+    assert_eq!(adit.closes(4), expected.into());
+}
+
 /// What comes behind close_notify is ignored (RFC 8446, section 6.1), and the
 /// answer arrives nonetheless.
 #[test]
@@ -188,7 +214,7 @@ fn data_after_close_notify_is_ignored() {
     let adit = Adit::start(backend.address());
     let mut forger = Forger::connect(&adit);
     let mut bytes = forger.record(DATA, b"question", 0);
-    bytes.extend(forger.record(crate::support::forge::ALERT, &[1, 0], 0));
+    bytes.extend(forger.record(ALERT, &[1, 0], 0));
     bytes.extend(forger.record(DATA, &[0; 1000], 0));
     bytes.extend([0xff; 1000]);
     forger.client().send_raw(&bytes).expect("sent");

@@ -1,5 +1,6 @@
 //! What is agreed on: versions, groups, sessions.
 
+use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 
 use rustls::client::Resumption;
@@ -140,6 +141,22 @@ fn no_version_in_common() {
         let config = client::config(adit.certificate(), &[spoken]);
         Client::connect_with(&adit, &Arc::new(config)).expect("a handshake");
     }
+}
+
+/// A client that speaks nothing newer than TLS 1.1 is told so, though it lacks
+/// much else.
+#[test]
+fn a_version_that_is_long_gone() {
+    let backend = backend::echo();
+    let adit = Adit::start(backend.address());
+    for minor in 0..3 {
+        let mut stream = client::tcp(adit.address());
+        stream.write_all(&client::old_hello(minor)).expect("sent");
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer);
+        assert_eq!(answer, [21, 3, 3, 0, 2, 2, 70], "3.{minor}");
+    }
+    adit.assert_closes(3, "handshake/client/no-version");
 }
 
 /// A client with no cipher suite in common is told so.

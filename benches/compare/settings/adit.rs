@@ -12,6 +12,12 @@ pub(super) fn settings(place: &Place<'_>) -> Settings {
         Some(path) => format!("{path:?}"),
     };
     let shards = place.workers;
+    // Root has to say that it stays root; another user, that it may look on.
+    let rights: &[&str] = if rustix::process::geteuid().is_root() {
+        &["--user", "root"]
+    } else {
+        &["--core-dumps"]
+    };
     Settings {
         configuration: format!(
             r#"(
@@ -27,7 +33,11 @@ pub(super) fn settings(place: &Place<'_>) -> Settings {
 )
 "#
         ),
-        args: vec!["run".into(), "--config".into(), file_arg(place)],
+        args: ["run", "--config", &file_arg(place)]
+            .iter()
+            .chain(rights)
+            .map(|word| (*word).to_owned())
+            .collect(),
         workers: 0,
     }
 }

@@ -13,12 +13,14 @@ mod certificate;
 mod listener;
 mod placement;
 mod policy;
+mod rights;
 mod service;
 
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use adit::config::Config;
+use adit::logging;
 use adit::sys::cpu;
 use adit::sys::preflight::{self, Finding, Needs, Severity};
 use adit::tls::Loader;
@@ -30,11 +32,12 @@ use super::output;
 use super::plan::{Format, RunPlan};
 use listener::ListenerReport;
 use placement::PlacementReport;
+use rights::RightsReport;
 use service::ServiceReport;
 
 pub(crate) fn run(plan: &RunPlan, format: Format) -> Result<Exit, Failure> {
     let report = match plan.config() {
-        Ok(config) => Report::new(&config, SystemTime::now()),
+        Ok(config) => Report::new(plan, &config, SystemTime::now()),
         // A script that asked for JSON gets JSON, whatever is wrong.
         Err(failure) if format == Format::Json => Report::refused(failure.message),
         Err(failure) => return Err(failure),
@@ -63,11 +66,12 @@ struct Report {
     /// Where shards run; without shards, if they cannot run as the
     /// configuration has it.
     placement: Option<PlacementReport>,
+    rights: RightsReport,
     machine: Vec<Finding>,
 }
 
 impl Report {
-    fn new(config: &Config, now: SystemTime) -> Self {
+    fn new(plan: &RunPlan, config: &Config, now: SystemTime) -> Self {
         let mut loader = Loader::new(now);
         let listeners: Vec<_> = config
             .listeners
@@ -80,7 +84,7 @@ impl Report {
             .map_or_else(|| shards_asked_for(config), |layout| layout.shards.len());
         let mut report = Self {
             ok: false,
-            error: Server::check(config).err().map(|error| error.to_string()),
+            error: logs(config).or_else(|| Server::check(config).err().map(|e| e.to_string())),
             shards,
             listeners,
             services: config
@@ -91,6 +95,7 @@ impl Report {
             placement: layout
                 .or_else(|| Layout::of_machine().ok())
                 .map(|layout| PlacementReport::new(&layout)),
+            rights: RightsReport::new(plan, config),
             machine: preflight::check(&Needs::of(config, shards)).findings,
         };
         report.ok = report.exit() == Exit::Clean;
@@ -105,6 +110,7 @@ impl Report {
             listeners: Vec::new(),
             services: Vec::new(),
             placement: None,
+            rights: RightsReport::default(),
             machine: Vec::new(),
         }
     }
@@ -112,7 +118,8 @@ impl Report {
     /// The operator's own errors come first: they are there on any machine.
     fn exit(&self) -> Exit {
         let wrong = self.listeners.iter().any(|l| l.error.is_some())
-            || self.services.iter().any(|s| s.error.is_some());
+            || self.services.iter().any(|s| s.error.is_some())
+            || self.rights.error.is_some();
         if self.error.is_some() || wrong {
             Exit::Usage
         } else if self.machine.iter().any(|f| f.severity == Severity::Error) {
@@ -130,6 +137,7 @@ impl Report {
         for service in self.services.iter().filter(|service| !service.is_plain()) {
             service.write(&mut text);
         }
+        self.rights.write(&mut text);
         if let Some(error) = &self.error {
             let _ = writeln!(text, "configuration");
             line(&mut text, "ERROR", error);
@@ -181,6 +189,16 @@ fn write_finding(text: &mut String, finding: &Finding) {
     let _ = writeln!(text, "  {:<12} {}", "  fix", finding.fix);
 }
 
+/// What is wrong with the files that lines are to go to. None of them is made.
+fn logs(config: &Config) -> Option<String> {
+    let access = config.access_log.as_ref().map(|log| &log.sink);
+    let sinks = access.into_iter().chain([&config.log.sink]);
+    sinks
+        .filter_map(|sink| logging::check(sink).err())
+        .map(|error| error.to_string())
+        .next()
+}
+
 /// One line: what it is about, and what there is to say.
 fn line(text: &mut String, label: &str, value: impl std::fmt::Display) {
     let _ = writeln!(text, "  {label:<12} {value}");
@@ -209,6 +227,7 @@ mod tests {
             not_after: now + Duration::from_secs(days.unsigned_abs() * 86_400 + 3600),
             ocsp: None,
             must_staple: false,
+            for_servers: true,
             left_out: false,
             warnings: vec!["k.pem can be read by everybody; run chmod 600 k.pem".into()],
         };
@@ -235,6 +254,7 @@ mod tests {
             listeners: vec![listener],
             services: Vec::new(),
             placement: None,
+            rights: RightsReport::default(),
             machine,
         }
     }

@@ -18,6 +18,7 @@ use adit::{Server, http, logging};
 
 use super::exit::{Exit, Failure};
 use super::plan::Overrides;
+use super::privileges::Privileges;
 use super::upgrade::Succession;
 use super::{output, run};
 
@@ -42,10 +43,12 @@ pub(crate) fn run(overrides: &Overrides) -> Result<Exit, Failure> {
     overrides.apply(&mut config);
     let admin = config.admin.clone();
 
+    let privileges = Privileges::prepare(&config, None)?;
     let _log = logging::install(&config.log)?;
     let signals = run::Steering::signals()?;
     port_is_free()?;
-    let server = Server::new(config)?;
+    let server = Server::new(config.clone())?;
+    privileges.give_up(&config, &[])?;
     let handle = server.handle();
     let _backend = http::serve(
         plaintext,

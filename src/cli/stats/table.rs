@@ -254,6 +254,26 @@ fn write_troubles(text: &mut String, stats: &Stats) {
         stats.total.limit_pauses,
         "pauses in accepting, at a limit on tunnels",
     );
+    count(
+        stats.total.accept_shed,
+        "connections reset, for want of descriptors",
+    );
+    count(
+        stats.total.rate_pauses,
+        "pauses in accepting, at a limit on rates",
+    );
+    count(
+        stats.total.memory_pauses,
+        "pauses in accepting, at the limit on memory",
+    );
+    count(
+        stats.total.handshakes_queued,
+        "handshakes had to wait to begin",
+    );
+    count(
+        stats.total.access_lines_dropped + stats.access_lines_lost,
+        "access lines lost",
+    );
     count(stats.total.panics, "tunnels ended by a fault in adit");
     for trouble in troubles {
         let _ = writeln!(text, "{trouble}");
@@ -308,6 +328,9 @@ mod tests {
             reloads: 12,
             reloads_failed: 1,
             log_lines_dropped: 0,
+            access_lines_lost: 3,
+            descriptors_open: None,
+            descriptors_max: None,
             listeners: vec![ListenerStats {
                 name: "web".into(),
                 address: "*:443".into(),
@@ -377,6 +400,7 @@ mod tests {
             "it answers 503, not 200 to 399",
             "shards 2, 5 did not answer",
             "1 reloads failed",
+            "3 access lines lost",
         ] {
             assert!(text.contains(part), "{part} not in:\n{text}");
         }

@@ -6,6 +6,7 @@
 
 mod look;
 
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
@@ -59,6 +60,23 @@ impl Watched {
         }
         self.read = read;
         Ok(config)
+    }
+
+    /// The files that were read, and that are looked at.
+    pub(crate) fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// Takes up what has become unreadable since, this process having given up
+    /// rights: that is no change of a file.
+    pub(crate) fn look_again(&mut self) {
+        let now = Look::default().at(&self.files);
+        for (path, content) in now {
+            if File::open(&path).is_err() || fs::read_dir(&path).is_ok() {
+                self.read.insert(path, content);
+            }
+        }
+        self.look = Look::default();
     }
 
     /// How often to ask; `None`: not at all.
@@ -133,8 +151,6 @@ impl Drop for Watcher {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
     use crate::cli::plan::Overrides;
 

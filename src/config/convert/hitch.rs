@@ -4,6 +4,7 @@
 //! cannot do, stands in [`UNSETTABLE`] with the reason.
 
 mod logging;
+mod rights;
 mod syntax;
 mod table;
 mod tls;
@@ -18,6 +19,7 @@ use super::draft::{Draft, DraftListener, Setting};
 use super::words::{clamped, connect, fault, listen, path, quoted, seconds, whole};
 use crate::limits;
 use logging::Logging;
+use rights::Rights;
 use syntax::{Item, Value, items};
 use table::{UNSETTABLE, is_off, is_on};
 use tls::Tls;
@@ -34,6 +36,9 @@ const KEYS: &[&str] = &[
     "syslog-facility",
     "log-level",
     "quiet",
+    "user",
+    "group",
+    "chroot",
 ];
 
 /// Keys that become something in a frontend's block.
@@ -56,6 +61,7 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
     let mut backlog = None;
     let mut backend = None;
     let mut log = Logging::default();
+    let mut rights = Rights::default();
     for item in last_of_each(&items, &["frontend", "pem-file"], &mut draft) {
         match item.key {
             "frontend" => frontends.push(frontend(item, &mut draft)?),
@@ -78,6 +84,7 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
             "ssl-handshake-timeout" => timeout("handshake", item, &mut draft)?,
             "backend-connect-timeout" => timeout("connect", item, &mut draft)?,
             "syslog" | "syslog-facility" | "log-level" | "quiet" => log.read(item, &mut draft)?,
+            "user" | "group" | "chroot" => rights.read(item, &mut draft)?,
             _ if global.read(item, &mut draft)? => {}
             _ => other(item, KEYS, "the configuration", &mut draft)?,
         }
@@ -124,6 +131,7 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
         });
     }
     log.finish(&mut draft);
+    rights.finish(&mut draft);
     Ok(draft)
 }
 

@@ -26,7 +26,7 @@ pub(super) struct FileRates {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename = "a rate", deny_unknown_fields)]
-struct FileRate {
+pub(super) struct FileRate {
     per_second: Count,
     burst: Option<Count>,
 }
@@ -72,7 +72,7 @@ impl FileRates {
 }
 
 impl FileRate {
-    fn meant(self) -> Rate {
+    pub(super) fn meant(self) -> Rate {
         let per_second = self.per_second.0.get();
         Rate {
             per_second,

@@ -10,7 +10,7 @@ use super::super::units::{AlpnName, Backlog, Count, ListenAddress, Name, Network
 use super::super::{
     Accept, Address, ClientTls, Listener, Route, ServerTls, Service, SubjectPattern, Timeouts,
 };
-use super::access::{FileAccess, FileRates, FileTcp, networks};
+use super::access::{FileAccess, FileRate, FileRates, FileTcp, networks};
 use super::client_tls::FileClientTls;
 use super::destinations::Destinations;
 use super::log::FileTimeouts;
@@ -33,6 +33,7 @@ pub(super) struct FileListener {
     proxy_from: Option<Vec<NetworkText>>,
     access: Option<FileAccess>,
     rates: Option<FileRates>,
+    connection_rate: Option<FileRate>,
     max_connections: Option<Count>,
     accept: Option<Accept>,
     timeouts: Option<FileTimeouts>,
@@ -129,6 +130,7 @@ pub(super) fn listeners(
         if let Some(rates) = typed.rates {
             listener.rates = rates.meant();
         }
+        listener.connection_rate = typed.connection_rate.map(FileRate::meant);
         listener.max_connections = typed.max_connections.map(Count::get);
         if let Some(accept) = typed.accept {
             if accept == Accept::SameCpu && matches!(listener.address, Address::Unix(_)) {

@@ -5,9 +5,9 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::super::position::{Node, SyntaxError};
-use super::super::units::{Deadline, FilePath, Grace, Name, Patience};
-use super::super::{Log, LogSink, SyslogFacility, SyslogLevel, SyslogSink, Timeouts};
-use super::socket;
+use super::super::units::{Deadline, FilePath, Grace, Patience};
+use super::super::{Log, Timeouts};
+use super::sinks::{FileJournald, FileSinks, FileSyslog};
 
 #[derive(Debug, Deserialize)]
 #[serde(rename = "timeouts", deny_unknown_fields)]
@@ -23,16 +23,9 @@ pub(super) struct FileTimeouts {
 #[serde(rename = "log", deny_unknown_fields)]
 pub(super) struct FileLog {
     level: Option<FileLevel>,
+    file: Option<FilePath>,
     syslog: Option<FileSyslog>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename = "syslog", deny_unknown_fields)]
-pub(super) struct FileSyslog {
-    socket: Option<FilePath>,
-    ident: Option<Name>,
-    facility: Option<SyslogFacility>,
-    level: Option<SyslogLevel>,
+    journald: Option<FileJournald>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -60,37 +53,14 @@ impl FileTimeouts {
 
 impl FileLog {
     pub(super) fn meant(self, root: &Node<'_>, base: &Path) -> Result<Log, SyntaxError> {
-        let default = Log::default();
+        let sinks = FileSinks {
+            file: self.file,
+            syslog: self.syslog,
+            journald: self.journald,
+        };
         Ok(Log {
-            level: self.level.map_or(default.level, FileLevel::meant),
-            sink: match self.syslog {
-                None => default.sink,
-                Some(syslog) => {
-                    let node = root.field("log").and_then(|log| log.field("syslog"));
-                    LogSink::Syslog(syslog.meant(node, base)?)
-                }
-            },
-        })
-    }
-}
-
-impl FileSyslog {
-    pub(super) fn meant(
-        self,
-        node: Option<&Node<'_>>,
-        base: &Path,
-    ) -> Result<SyslogSink, SyntaxError> {
-        let default = SyslogSink::default();
-        Ok(SyslogSink {
-            socket: match self.socket {
-                None => default.socket,
-                Some(FilePath(path)) => {
-                    socket(base, &path, node.and_then(|node| node.field("socket")))?
-                }
-            },
-            ident: self.ident.map_or(default.ident, |ident| ident.0),
-            facility: self.facility.unwrap_or(default.facility),
-            up_to: self.level.unwrap_or(default.up_to),
+            level: self.level.map_or(Log::default().level, FileLevel::meant),
+            sink: sinks.meant(root.field("log"), base)?,
         })
     }
 }

@@ -7,6 +7,7 @@
 //! [`config`](super).
 
 mod access;
+mod access_log;
 mod client_tls;
 mod destinations;
 mod health;
@@ -15,6 +16,7 @@ mod log;
 mod policy;
 mod server_tls;
 mod service;
+mod sinks;
 
 use std::fs::File;
 use std::io::Read;
@@ -30,10 +32,13 @@ use super::position::{Kind, Node, Place, Span, SyntaxError};
 use super::reader::{read, sentence};
 use super::scan::scan;
 use super::units::{
-    AdminSocket, BufferSize, CacheList, Count, CpuList, NodeList, ShardCount, WatchInterval,
+    AccountName, AdminSocket, BufferSize, CacheList, Count, CpuList, FilePath, MemorySize,
+    NodeList, ShardCount, Switch, WatchInterval,
 };
-use super::{Admin, Config, ConfigError, Log, Placement, Shards, Timeouts, Truncation};
+use super::{Admin, Config, ConfigError, Log, Placement, Privileges, Shards, Timeouts, Truncation};
 use crate::limits;
+use access::FileRate;
+use access_log::FileAccessLog;
 use listener::{FileListener, listeners};
 use log::{FileLog, FileTimeouts};
 use service::FileServices;
@@ -126,10 +131,18 @@ struct FileConfig {
     timeouts: Option<FileTimeouts>,
     max_connections: Option<Count>,
     max_handshakes: Option<Count>,
+    connection_rate: Option<FileRate>,
+    memory_budget: Option<MemorySize>,
     truncation: Option<Truncation>,
     log: Option<FileLog>,
+    access_log: Option<FileAccessLog>,
     admin: Option<AdminSocket>,
     watch: Option<WatchInterval>,
+    user: Option<AccountName>,
+    group: Option<AccountName>,
+    chroot: Option<FilePath>,
+    core_dumps: Option<Switch>,
+    landlock: Option<Switch>,
 }
 
 impl FileConfig {
@@ -175,11 +188,17 @@ impl FileConfig {
             max_handshakes: self
                 .max_handshakes
                 .map_or(limits::HANDSHAKES_PER_SHARD, Count::get),
+            connection_rate: self.connection_rate.map(FileRate::meant),
+            memory_budget: self.memory_budget.map(|size| size.0),
             truncation: self.truncation.unwrap_or_default(),
             log: match self.log {
                 Some(log) => log.meant(root, base)?,
                 None => Log::default(),
             },
+            access_log: self
+                .access_log
+                .map(|log| log.meant(root.field("access_log"), base))
+                .transpose()?,
             admin: match self.admin {
                 None | Some(AdminSocket::Auto) => Admin::Auto,
                 Some(AdminSocket::Off) => Admin::Off,
@@ -190,6 +209,13 @@ impl FileConfig {
             watch: self
                 .watch
                 .map_or(Some(limits::WATCH_INTERVAL), |interval| interval.0),
+            privileges: Privileges {
+                user: self.user.map(|user| user.0),
+                group: self.group.map(|group| group.0),
+                chroot: self.chroot.map(|folder| base.join(folder.0)),
+                core_dumps: self.core_dumps.is_some_and(|dumps| dumps.0),
+                landlock: self.landlock.is_none_or(|lock| lock.0),
+            },
         })
     }
 }

@@ -365,6 +365,82 @@ fn what_contradicts_itself_or_the_machine_is_refused() {
     }
 }
 
+/// Whatever is asked for, on every machine: no CPU twice, none that is not
+/// allowed or not asked for, and all shards pinned or none.
+#[test]
+fn no_answer_breaks_the_rules() {
+    let placements = [
+        Placement::Auto,
+        Placement::PerCpu,
+        Placement::PerCore,
+        Placement::PerCache,
+        Placement::PerNode,
+    ];
+    let lists = [None, Some(vec![0]), Some(vec![1]), Some(vec![1, 0])];
+    let cpus = [None, Some(vec![3, 0, 6, 1]), Some(vec![4])];
+    let mut answers = 0;
+    for recorded in [TWO_SOCKETS, INTERLEAVED, ODD_NODES, BARE] {
+        let mut bound = Machine::of(recorded);
+        bound.allowed.remove(2);
+        for machine in [Machine::of(recorded), bound] {
+            let bare = Layout::bare(machine.allowed.clone(), machine.topology(), None);
+            for placement in placements {
+                for (nodes, caches) in lists.iter().flat_map(|n| lists.iter().map(move |c| (n, c)))
+                {
+                    for (cpus, count) in cpus
+                        .iter()
+                        .flat_map(|c| [0, 1, 2, 3, 5, 8, 17].map(|n| (c, n)))
+                    {
+                        let asked = Shards {
+                            count: NonZeroUsize::new(count),
+                            cpus: cpus.clone(),
+                            nodes: nodes.clone(),
+                            caches: caches.clone(),
+                            placement,
+                        };
+                        if let Ok(layout) = bare.clone().with(&asked) {
+                            answers += 1;
+                            check_rules(&layout, &asked);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(answers > 1000, "{answers}");
+}
+
+fn check_rules(layout: &Layout, asked: &Shards) {
+    let context = format!("{asked:?}: {:?}", layout.shards);
+    assert!(!layout.shards.is_empty(), "{context}");
+    if let Some(count) = asked.count {
+        assert_eq!(layout.shards.len(), count.get(), "{context}");
+    }
+    let pinned: Vec<usize> = layout.shards.iter().copied().flatten().collect();
+    if pinned.is_empty() {
+        assert_eq!(asked.placement, Placement::Auto, "{context}");
+        return;
+    }
+    assert_eq!(pinned.len(), layout.shards.len(), "{context}");
+    let mut places = Vec::new();
+    for cpu in &pinned {
+        assert!(layout.allowed.contains(cpu), "{context}");
+        let known = layout.topology.cpu(*cpu).unwrap();
+        let fits = |list: &Option<Vec<usize>>, what| list.as_ref().is_none_or(|l| l.contains(what));
+        assert!(fits(&asked.cpus, cpu), "{context}");
+        assert!(fits(&asked.nodes, &known.node), "{context}");
+        assert!(fits(&asked.caches, &known.cache), "{context}");
+        let place = match asked.placement {
+            Placement::Auto | Placement::PerCpu => known.cpu,
+            Placement::PerCore => known.core,
+            Placement::PerCache => known.cache,
+            Placement::PerNode => known.node,
+        };
+        assert!(!places.contains(&place), "{context}");
+        places.push(place);
+    }
+}
+
 #[test]
 fn what_is_doubtful_is_found() {
     let machine = Machine::of(TWO_SOCKETS);

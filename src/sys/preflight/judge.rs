@@ -245,7 +245,8 @@ fn short_of_memlock(facts: &Facts, needs: &Needs) -> Option<u64> {
     (facts.memlock.hard < least).then_some(needed)
 }
 
-fn memlock_needed(needs: &Needs) -> u64 {
+/// What the rings of so many shards may lock, in bytes.
+pub fn memlock_needed(needs: &Needs) -> u64 {
     (needs.shards as u64 * limits::SHARD_MEMLOCK).max(limits::MEMLOCK_MIN)
 }
 
@@ -596,14 +597,14 @@ mod tests {
             nofile: Limit { soft: 64, hard },
             ..good()
         };
-        let fixed = 16 * (4 + 2) + 128 + 10;
+        let fixed = 16 * (5 + 2) + 128 + 10;
         let all = fixed + 2 * 1000;
         let raise = format!("LimitNOFILE={all}");
         one(
             &facts(fixed - 1),
             &needs(16),
             Severity::Error,
-            &["RLIMIT_NOFILE is 233", "need 234 file descriptors", &raise],
+            &["RLIMIT_NOFILE is 249", "need 250 file descriptors", &raise],
         );
         one(
             &facts(fixed + 20),

@@ -9,7 +9,7 @@ mod facts;
 mod judge;
 
 pub use facts::{Facts, Kernel, Trial};
-pub use judge::judge;
+pub use judge::{judge, memlock_needed};
 
 use std::fmt;
 

@@ -170,7 +170,7 @@ fn finder(address: &Address) -> String {
 }
 
 /// The first port that needs no privilege (ip(7)).
-fn unprivileged_port_start() -> u16 {
+pub fn unprivileged_port_start() -> u16 {
     std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start")
         .ok()
         .and_then(|text| text.trim().parse().ok())

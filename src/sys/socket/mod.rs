@@ -19,7 +19,7 @@ mod steer;
 mod transfer;
 
 pub use bind::{Bound, bind_all, bind_group};
-pub use bind_error::BindError;
+pub use bind_error::{BindError, unprivileged_port_start};
 pub use connect::{
     Outgoing, Peer, connect_as, connect_nonblocking, has_congestion, may_be_transparent,
 };

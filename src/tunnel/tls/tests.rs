@@ -162,7 +162,7 @@ fn between<T: Send + 'static>(
     executor.run(async {
         let end = TlsEnd::server(
             Link::new(Socket::new(ours.into())),
-            Vec::new(),
+            crate::tunnel::held::Kept::default(),
             Arc::new(config),
             truncation,
         );

@@ -127,16 +127,6 @@ pub(super) const UNSETTABLE: &[Unsettable] = &[
         why: "adit's buffers are another design; see buffer_size",
     },
     Unsettable {
-        keys: &["user", "group"],
-        same: &[""],
-        why: "adit does not change its user: start it as that one, with CAP_NET_BIND_SERVICE for ports below 1024",
-    },
-    Unsettable {
-        keys: &["chroot"],
-        same: &[""],
-        why: "adit does not change its root, and a Unix socket's path that was relative to it must be written in full",
-    },
-    Unsettable {
         keys: &["daemon"],
         same: &["off"],
         why: "adit stays in the foreground; let a service manager start it",

@@ -1,0 +1,62 @@
+//! Alerts that rustls leaves out, or has another one for than the RFCs.
+//!
+//! Each is a record of its own in the clear, so that it can be sent only while
+//! nothing is sealed.
+
+use rustls::{AlertDescription, Error, PeerIncompatible, ProtocolVersion};
+
+use crate::tls;
+
+/// A fatal alert, in a record (RFC 8446, sections 5.1 and 6).
+pub(super) fn record(alert: AlertDescription) -> [u8; 7] {
+    [21, 3, 3, 0, 2, 2, alert.into()]
+}
+
+/// What a peer is to be told instead of what rustls has for it. All of these
+/// come before anything is sealed, in the version that they are for.
+pub(super) fn instead(error: &Error, version: Option<ProtocolVersion>) -> Option<AlertDescription> {
+    match error {
+        // RFC 6066, section 3.
+        error if tls::is_unknown_name(error) => Some(AlertDescription::UnrecognisedName),
+        // certificate_required came with TLS 1.3. Before it, this was a
+        // handshake_failure (RFC 5246, section 7.4.6).
+        Error::NoCertificatesPresented if version == Some(ProtocolVersion::TLSv1_2) => {
+            Some(AlertDescription::HandshakeFailure)
+        }
+        // RFC 8446, section 6.2.
+        Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered) => {
+            Some(AlertDescription::ProtocolVersion)
+        }
+        // RFC 8446, section 9.2.
+        Error::PeerIncompatible(PeerIncompatible::KeyShareExtensionRequired) => {
+            Some(AlertDescription::MissingExtension)
+        }
+        _ => None,
+    }
+}
+
+/// What a client with this ClientHello, as it came in, is refused for. rustls
+/// misses its signatures, which came with TLS 1.2, before it looks at its
+/// version.
+pub(super) fn understood(error: Error, hello: &[u8]) -> Error {
+    let missed = PeerIncompatible::SignatureAlgorithmsExtensionRequired;
+    match hello {
+        // The headers of record and message, and the newest version, unless an
+        // extension has newer ones, behind which TLS 1.2 stands here (RFC 8446,
+        // section 4.1.2).
+        [22, 3, _, _, _, 1, _, _, _, 3, 0..3, ..] if error == missed.into() => {
+            PeerIncompatible::Tls12NotOffered.into()
+        }
+        _ => error,
+    }
+}
+
+/// What to say where rustls has nothing to say.
+pub(super) fn otherwise(error: &Error) -> AlertDescription {
+    match error {
+        // Warnings without end; a message amid another.
+        Error::PeerMisbehaved(_) => AlertDescription::UnexpectedMessage,
+        // A message of a length that cannot be.
+        _ => AlertDescription::DecodeError,
+    }
+}
