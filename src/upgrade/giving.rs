@@ -141,9 +141,17 @@ pub fn start<'a>(
     let (ours, theirs) =
         Channel::pair().map_err(|error| failed("no socket pair for the new process", error))?;
     let shown = program.path.display();
-    let child = program
-        .start(theirs)
-        .map_err(|error| failed(&format!("{shown} cannot be started"), error))?;
+    let child = program.start(theirs).map_err(|error| {
+        let hint = match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "; it must be executable for the user that adit is now, and lie, with all that it \
+                 is a link to, in the folder where this program was started (landlock: false lets \
+                 it lie elsewhere, from the next start on)"
+            }
+            _ => "",
+        };
+        Error::System(format!("{shown} cannot be started: {error}{hint}"))
+    })?;
     let mut giving = Giving {
         handle,
         channel: ours,
