@@ -254,6 +254,9 @@ pub const HALF_CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Default time that open tunnels get once the server is told to stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Default time for which a server that was told to stop goes on accepting.
+pub const READY_GRACE: Duration = Duration::ZERO;
+
 /// How long ago bytes moved for a tunnel that is cut not to be in the midst of
 /// something.
 pub const UNDER_WAY: Duration = Duration::from_millis(500);
@@ -581,6 +584,29 @@ pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Admin connections served at once.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
+
+/// How long an answer at hand may take to be sent, from its first byte to its
+/// last: a client that takes a byte now and then holds a connection no longer.
+pub const HTTP_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Connections that the kernel may hold for the metrics endpoint.
+pub const METRICS_BACKLOG: u32 = 128;
+
+/// For how long the figures that were gathered for one scrape or probe also do
+/// for others, so that no number of them asks the shards more often.
+pub const METRICS_SHARED_FOR: Duration = Duration::from_millis(100);
+
+/// The most series of one metric in a scrape (of a histogram, buckets and all
+/// count as one). What is left out is counted.
+pub const METRICS_SERIES_MAX: usize = 4096;
+
+/// The longest label value in metrics, in bytes before escaping; longer ones
+/// are cut.
+pub const METRICS_LABEL_MAX: usize = 256;
+
+/// Certificates of one listener whose expiry metrics and statistics show: those
+/// that expire first.
+pub const CERTIFICATES_WATCHED_MAX: usize = 10;
 
 /// Header fields in one HTTP message of the control plane.
 pub const HTTP_HEADERS_MAX: usize = 32;

@@ -2,13 +2,17 @@
 //! are given.
 
 use std::collections::HashSet;
-use std::time::{Duration, SystemTime};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::config::Config;
 use crate::error::Error;
 use crate::limits;
 use crate::logging::access::{AccessLog, InUse};
-use crate::tls::{ClientParts, Loader, ServerParts, TicketTerms};
+use crate::metrics::{
+    CertificateExpiry, CertificateStats, ListenerStats, TicketKeySource, TicketKeyStats,
+};
+use crate::tls::{CertificateInfo, ClientParts, Loader, ServerParts, TicketTerms};
 
 /// A configuration with everything that it names read and checked.
 #[derive(Debug)]
@@ -23,6 +27,11 @@ pub(crate) struct Plan {
     /// For each of the configuration's services whose backends speak TLS, what
     /// they are spoken to with.
     pub(crate) clients: Vec<Option<ClientParts>>,
+    /// For each of the configuration's listeners, what statistics say of its
+    /// certificates, and since when its ticket keys have been what they are if
+    /// they are a file's.
+    shown: Vec<Option<CertificateStats>>,
+    files_written: Vec<Option<u64>>,
     /// Where a line is written for each tunnel that ends, if it is.
     pub(crate) access: Option<AccessLog>,
 }
@@ -38,10 +47,14 @@ impl Plan {
         let mut warnings = Vec::new();
         let mut servers = Vec::with_capacity(config.listeners.len());
         let mut tickets = Vec::with_capacity(config.listeners.len());
+        let mut shown = Vec::with_capacity(config.listeners.len());
+        let mut files_written = Vec::with_capacity(config.listeners.len());
         for listener in &config.listeners {
             let Some(tls) = &listener.tls else {
                 servers.push(None);
                 tickets.push(None);
+                shown.push(None);
+                files_written.push(None);
                 continue;
             };
             let (mut parts, certificates) = loader.load(tls)?;
@@ -50,6 +63,9 @@ impl Plan {
             for warning in parts.warnings().iter().chain(of_certificates) {
                 warnings.push(warning.clone());
             }
+            shown.push(Some(CertificateStats::of(&certificates)));
+            let keys = tls.tickets.keys.as_ref();
+            files_written.push(keys.map(|keys| written(&keys.path)));
             let terms = TicketTerms::load(&tls.tickets, parts.binding())?;
             tickets.push(terms.map(|(terms, of_keys)| {
                 warnings.extend(of_keys);
@@ -82,7 +98,27 @@ impl Plan {
             servers,
             tickets,
             clients,
+            shown,
+            files_written,
         })
+    }
+
+    /// What statistics say of the configuration's listeners, in its order, with
+    /// what is known here.
+    pub(crate) fn tell(&self, mut listeners: Vec<ListenerStats>) -> Vec<ListenerStats> {
+        for (index, listener) in listeners.iter_mut().enumerate() {
+            listener.certificates = self.shown.get(index).cloned().flatten();
+            let terms = self.tickets.get(index).and_then(Option::as_ref);
+            let written = self.files_written.get(index).copied().flatten();
+            listener.ticket_key = terms.map(|terms| TicketKeyStats {
+                source: match terms.follow_the_process() {
+                    true => TicketKeySource::Process,
+                    false => TicketKeySource::File,
+                },
+                since_unix_seconds: written.unwrap_or(0),
+            });
+        }
+        listeners
     }
 
     /// How long the process's own ticket keys are needed for: the longest
@@ -94,6 +130,41 @@ impl Plan {
             .map(TicketTerms::lifetime)
             .max()
             .unwrap_or(limits::TICKET_LIFETIME)
+    }
+}
+
+/// When a file was last written, in seconds of Unix time; 0 if that is unknown.
+fn written(path: &Path) -> u64 {
+    let modified = std::fs::metadata(path).and_then(|found| found.modified());
+    let since = modified
+        .ok()
+        .and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since.map_or(0, |since| since.as_secs())
+}
+
+impl CertificateStats {
+    fn of(certificates: &[CertificateInfo]) -> Self {
+        let (left_out, shown): (Vec<_>, Vec<_>) =
+            certificates.iter().partition(|info| info.left_out);
+        let mut soonest = shown.clone();
+        soonest.sort_by_key(|info| info.not_after);
+        soonest.truncate(limits::CERTIFICATES_WATCHED_MAX);
+        Self {
+            count: shown.len(),
+            left_out: left_out.len(),
+            soonest: soonest.into_iter().map(CertificateExpiry::of).collect(),
+        }
+    }
+}
+
+impl CertificateExpiry {
+    fn of(info: &CertificateInfo) -> Self {
+        let expires = info.not_after.duration_since(UNIX_EPOCH);
+        Self {
+            file: info.file.display().to_string(),
+            name: info.names.first().cloned().unwrap_or_default(),
+            expires_unix_seconds: expires.map_or(0, |since| since.as_secs()),
+        }
     }
 }
 

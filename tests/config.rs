@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use adit::config::{
     AccessFormat, AccessLog, Address, Admin, CertSource, ClientTls, ClientVerify, Config,
-    ConfigError, JournaldSink, Listener, LogSink, Placement, Privileges, Rate, SealWith, ServerTls,
-    ServerVerify, Service, SniNoMatch, SubjectPattern, SyslogFacility, SyslogLevel, SyslogSink,
-    TicketKeyFile, Tickets, Timeouts, TlsPolicy, TlsVersion, Truncation,
+    ConfigError, JournaldSink, Listener, LogSink, Metrics, Placement, Privileges, Rate, SealWith,
+    ServerTls, ServerVerify, Service, SniNoMatch, SubjectPattern, SyslogFacility, SyslogLevel,
+    SyslogSink, TicketKeyFile, Tickets, Timeouts, TlsPolicy, TlsVersion, Truncation,
 };
 use adit::limits;
 use rustls::{CipherSuite, NamedGroup};
@@ -181,6 +181,9 @@ fn the_full_file_holds_the_defaults() {
     assert_eq!(config.truncation, bare.truncation);
     assert_eq!(config.log.level, bare.log.level);
     assert_eq!(config.admin, bare.admin);
+    assert_eq!(bare.metrics, None);
+    let metrics = config.metrics.expect("it has metrics");
+    assert_eq!(metrics, Metrics::new(address("127.0.0.1:9464")));
     assert_eq!(
         config.privileges,
         Privileges {
@@ -219,6 +222,7 @@ fn the_full_file_has_every_key() {
         "(log: (journald: (zzzzzzzzzz: 1)))",
         "(access_log: (zzzzzzzzzz: 1))",
         "(connection_rate: (zzzzzzzzzz: 1))",
+        "(metrics: (zzzzzzzzzz: 1))",
     ];
     // These cannot stand beside what is there: they are shown in comments.
     let code: String = FULL
@@ -262,7 +266,7 @@ fn the_full_file_has_every_key() {
 fn values_are_read_as_they_are_meant() {
     let config = read(&with(
         "shards: 4, buffer_size: 65536, truncation: Reset, admin: \"unix:/run/a.sock\",
-         timeouts: (handshake: \"1m 30s\", idle: Off, half_close: \"none\", drain: \"0s\"),
+         timeouts: (handshake: \"1m 30s\", idle: Off, half_close: \"none\", drain: \"0s\", ready_grace: \"5s\"),
          log: (level: Debug, syslog: (ident: \"door\", facility: Daemon, level: Err)),",
     ));
     assert_eq!(config.shards.count.map(usize::from), Some(4));
@@ -277,6 +281,7 @@ fn values_are_read_as_they_are_meant() {
             idle: Duration::ZERO,
             half_close: Duration::ZERO,
             drain: Duration::ZERO,
+            ready_grace: Duration::from_secs(5),
         }
     );
     assert_eq!(config.log.level, log::LevelFilter::Debug);
@@ -964,6 +969,13 @@ fn what_is_wrong_is_said_with_its_place_and_what_to_write() {
         (with("timeouts: (handshake: \"0s\")"), 3, 27, "cannot be zero"),
         (with("timeouts: (connect: Off)"), 3, 25, "cannot be without a limit"),
         (with("timeouts: (drain: Off)"), 3, 23, "\"0s\" to cut at once"),
+        (with("timeouts: (ready_grace: Never)"), 3, 29, "\"0s\" for none"),
+        (with("timeouts: (ready_grace: 5)"), 3, 29, "write \"5s\""),
+        (with("metrics: \"127.0.0.1:9464\""), 3, 14, "expected metrics"),
+        (with("metrics: ()"), 3, 14, "address"),
+        (with("metrics: (address: \"9464\")"), 3, 24, "has no port"),
+        (with("metrics: (address: \"*:1\", ready_backends: All)"), 3, 47, "Any"),
+        (with("metrics: (address: \"127.0.0.1:443\")"), 3, 24, "conflicts with the listener"),
         (with("timeouts: (idle: Never)"), 3, 22, "write Off for no limit"),
         (with("timeouts: (idle: \"400days\")"), 3, 22, "at most \"366days\""),
         (with("timeouts: (idle: \"3ns\")"), 3, 22, "at least \"1ms\""),

@@ -181,6 +181,10 @@ fn what_is_wrong_is_said_with_what_to_write() {
             "whole process",
         ),
         (
+            listener(&format!("{tls}, timeouts: (ready_grace: \"1s\")")),
+            "ready_grace is the whole process's",
+        ),
+        (
             listener(&format!("{tls}, rates: (connections: (per_second: 0))")),
             "out of range",
         ),

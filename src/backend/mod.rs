@@ -31,7 +31,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::config::{self, Address, Source};
-use crate::metrics::ServiceStats;
+use crate::metrics::{ServiceStats, TimeCells};
 use crate::runtime::Queues;
 use crate::sys::socket::Outgoing;
 use balance::Balancer;
@@ -70,6 +70,7 @@ struct Waits {
     queued_total: Cell<u64>,
     queue_refused: Cell<u64>,
     retries: Cell<u64>,
+    connect_times: TimeCells,
 }
 
 /// What a service is made of beside its configuration.
@@ -178,6 +179,11 @@ impl Service {
         }
     }
 
+    /// A tunnel has got a backend, and that took so long.
+    pub(crate) fn connected_in(&self, time: Duration) {
+        self.waits.connect_times.count(time);
+    }
+
     /// What the checks have found of the backend at this address. Tunnels that
     /// are open are left alone.
     pub(crate) fn judge(&self, address: &Address, up: bool) {
@@ -208,6 +214,8 @@ impl Service {
             queued_total: self.waits.queued_total.get(),
             queue_refused: self.waits.queue_refused.get(),
             retries: self.waits.retries.get(),
+            queue_length: self.queue_length as u64,
+            connect_times: self.waits.connect_times.counts(),
             backends: self.places.iter().map(Place::stats).collect(),
         }
     }

@@ -105,6 +105,7 @@ impl Place {
             tunnels_open: u64::from(self.load.tunnels.get()),
             tunnels_total: self.load.tunnels_total.get(),
             connect_failures: self.load.connect_failures.get(),
+            max_connections: self.is_limited().then(|| self.room.into()),
             last_check: None,
         }
     }

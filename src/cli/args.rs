@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use adit::config::{Address, Placement, parse_cpu_list, parse_number_list};
+use adit::config::{Address, AddressError, Placement, parse_cpu_list, parse_number_list};
 use adit::limits;
 use adit::tls::KeySize;
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum, ValueHint};
@@ -172,6 +172,10 @@ pub(crate) struct OverrideArgs {
     /// The Unix socket for "adit stats": a path, auto, or off [default: auto]
     #[arg(long, value_name = "PATH|off", value_parser = parse_admin, value_hint = ValueHint::FilePath)]
     pub(crate) admin: Option<AdminArg>,
+    /// Serve metrics and probes here, by HTTP: HOST:PORT, [v6]:PORT, *:PORT, unix:/path, or off
+    /// [default: off]
+    #[arg(long, value_name = "ADDR|off", value_parser = parse_metrics)]
+    pub(crate) metrics: Option<MetricsArg>,
     /// How long open tunnels may go on after the order to stop [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = parse_drain)]
     pub(crate) drain_timeout: Option<Duration>,
@@ -327,6 +331,12 @@ pub(crate) enum AdminArg {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum MetricsArg {
+    Off,
+    At(Address),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AlpnArg(pub(crate) Vec<String>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -401,6 +411,16 @@ fn parse_admin(text: &str) -> Result<AdminArg, String> {
         "auto" => Ok(AdminArg::Auto),
         "" => Err("write a path, auto, or off".into()),
         path => Ok(AdminArg::Path(path.into())),
+    }
+}
+
+fn parse_metrics(text: &str) -> Result<MetricsArg, String> {
+    match text {
+        "off" => Ok(MetricsArg::Off),
+        text => text
+            .parse()
+            .map(MetricsArg::At)
+            .map_err(|error: AddressError| error.to_string()),
     }
 }
 

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use adit::Config;
-use adit::config::{Admin, LogSink, Placement, SyslogLevel, SyslogSink};
+use adit::config::{Address, Admin, LogSink, Metrics, Placement, SyslogLevel, SyslogSink};
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 use log::LevelFilter;
 
 use super::args::{
-    AdminArg, Args, CheckArgs, Command, ConvertArgs, OverrideArgs, RunArgs, ShardsArg, SourceArgs,
-    StatsArgs, TargetArgs, TicketKeysCommand,
+    AdminArg, Args, CheckArgs, Command, ConvertArgs, MetricsArg, OverrideArgs, RunArgs, ShardsArg,
+    SourceArgs, StatsArgs, TargetArgs, TicketKeysCommand,
 };
 use super::bench::BenchPlan;
 use super::exit::Failure;
@@ -52,6 +52,7 @@ pub(crate) struct Overrides {
     level: Option<LevelFilter>,
     syslog: bool,
     admin: Option<Admin>,
+    metrics: Option<Option<Address>>,
     drain: Option<Duration>,
     user: Option<String>,
     group: Option<String>,
@@ -179,6 +180,17 @@ impl Overrides {
         if let Some(admin) = &self.admin {
             config.admin = admin.clone();
         }
+        match &self.metrics {
+            None => {}
+            Some(None) => config.metrics = None,
+            Some(Some(address)) => {
+                let metrics = config.metrics.take();
+                config.metrics = Some(Metrics {
+                    address: address.clone(),
+                    ..metrics.unwrap_or_else(|| Metrics::new(address.clone()))
+                });
+            }
+        }
         if let Some(drain) = self.drain {
             config.timeouts.drain = drain;
         }
@@ -226,6 +238,10 @@ impl From<OverrideArgs> for Overrides {
                 AdminArg::Auto => Admin::Auto,
                 AdminArg::Off => Admin::Off,
                 AdminArg::Path(path) => Admin::Path(path),
+            }),
+            metrics: args.metrics.map(|metrics| match metrics {
+                MetricsArg::Off => None,
+                MetricsArg::At(address) => Some(address),
             }),
             drain: args.drain_timeout,
             user: args.user,

@@ -8,6 +8,7 @@
 //! are changed for all at once. Landlock, at the end, is for the threads that
 //! come after: the log's alone is there before, which opens nothing for others.
 
+use std::env;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
@@ -24,6 +25,9 @@ use adit::sys::{landlock, rlimit, socket};
 
 use super::exit::Failure;
 use super::source::Source;
+
+/// What an upgrade sets for the process that it starts.
+const UPGRADE: &str = "ADIT_UPGRADE_FROM";
 
 /// What a server gives up, before it does.
 #[derive(Debug)]
@@ -236,6 +240,9 @@ pub(super) fn whom(config: &Config, source: Option<&Source>) -> Result<Whom, Ref
         }
     };
     match &asked.chroot {
+        // One that another process of the program has started, to take its place,
+        // is in there already.
+        Some(_) if !is_root && env::var_os(UPGRADE).is_some() => Ok(Whom { user, warn_of_root }),
         Some(folder) if user.is_none() => Err(refuse_chroot(folder, is_root).into()),
         _ => Ok(Whom { user, warn_of_root }),
     }
@@ -311,7 +318,9 @@ fn needed(config: &Config) -> Vec<Capability> {
         Address::Tcp { port, .. } => (1..first).contains(port),
         Address::Unix(_) | Address::Systemd(_) => false,
     };
-    if config.listeners.iter().any(|l| low(&l.address)) {
+    let listeners = config.listeners.iter().map(|l| &l.address);
+    let metrics = config.metrics.iter().map(|metrics| &metrics.address);
+    if listeners.chain(metrics).any(low) {
         needed.push(Capability::NetBindService);
     }
     if config
@@ -422,17 +431,12 @@ fn confine(config: &Config) -> Confinement {
         .collect();
     write.sort_unstable();
     write.dedup();
-    let execute = executables();
     // The console is written to when the syslog daemon is away.
     let devices = ["/dev/null", "/dev/console"].map(PathBuf::from);
     let all: Vec<PathBuf> = write.iter().cloned().chain(devices).collect();
-    match landlock::confine(&all, &execute) {
+    match landlock::confine(&all) {
         Ok(()) => {
-            log::debug!(
-                "confined by Landlock: writes below {}, executes below {}",
-                list(&write),
-                list(&execute)
-            );
+            log::debug!("confined by Landlock: writes below {}", list(&write));
             Confinement { write: Some(write) }
         }
         Err(error) => {
@@ -440,36 +444,6 @@ fn confine(config: &Config) -> Confinement {
             Confinement::default()
         }
     }
-}
-
-/// What an upgrade needs: the folders in which this program lies and was found,
-/// so that a new one there can be executed too, and the dynamic linker.
-fn executables() -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = Vec::new();
-    let called = std::env::args_os().next().map(PathBuf::from);
-    let called = called.filter(|called| called.parent().is_some_and(|p| p != Path::new("")));
-    for program in std::env::current_exe().ok().into_iter().chain(called) {
-        let whole = std::path::absolute(&program).unwrap_or(program);
-        folders.extend(whole.parent().map(Path::to_owned));
-    }
-    folders.extend(dynamic_linker());
-    folders.sort_unstable();
-    folders.dedup();
-    folders
-}
-
-/// The file that the kernel starts this program by, if it is linked
-/// dynamically: one of those that are mapped, by its name.
-fn dynamic_linker() -> Option<PathBuf> {
-    let maps = fs::read_to_string("/proc/self/maps").ok()?;
-    maps.lines()
-        .filter_map(|line| line.split_whitespace().nth(5))
-        .map(Path::new)
-        .find(|path| {
-            let name = path.file_name().and_then(|name| name.to_str());
-            name.is_some_and(|name| name.starts_with("ld-") || name.starts_with("ld."))
-        })
-        .map(Path::to_owned)
 }
 
 fn list(paths: &[PathBuf]) -> String {

@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use adit::config::{Admin, LogSink};
 use adit::control::admin::{self, Orders};
+use adit::control::exporter::{self, Exporter, Sources};
 use adit::http::Running;
 use adit::logging::{self, Guard};
+use adit::metrics::Stats;
 use adit::sys::signals::unblock;
 use adit::{Config, Error, Handle, Inheritance, Outcome, Server, notice};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -81,11 +83,22 @@ fn start(
     let signals = Steering::signals()?;
     let admin = config.admin.clone();
     succession.admin = upgrade::admin_left(&admin, &mut inheritance);
+    let left = upgrade::metrics_left(&config, &mut inheritance);
+    let metrics = exporter::Prepared::new(config.metrics.as_ref(), left)?;
     let server = Server::inheriting(config.clone(), inheritance)?;
     // Before any thread speaks with the network.
     let confinement = privileges.give_up(&config, watched.files())?;
     watched.look_again();
     announce(&server);
+    let exporter = Arc::new(exporting(&server.handle()));
+    succession.exporter = Some(exporter.clone());
+    if succession.predecessor.is_none() {
+        exporter.take_up(metrics)?;
+        upgrade::lend_metrics(&exporter, None, &server.handle());
+    } else {
+        // Its own is there until it has handed over.
+        succession.metrics = Some(metrics);
+    }
     let first = watched.every();
     let reloader = Arc::new(Reloader {
         plan,
@@ -93,6 +106,7 @@ fn start(
         log: Arc::clone(log),
         admin: admin.clone(),
         service: succession.service.clone(),
+        exporter,
         confinement,
         watched: Mutex::new(watched),
     });
@@ -105,6 +119,21 @@ fn start(
     )?;
     serve(server, &admin, signals, succession, move || {
         reloader.reload()
+    })
+}
+
+type Figures = Box<dyn Fn() -> Result<Stats, Error> + Send + Sync>;
+type Question = Box<dyn Fn() -> bool + Send + Sync>;
+
+/// The metrics endpoint of a server.
+pub(crate) type ServerExporter = Exporter<Figures, Question>;
+
+/// The metrics endpoint of that server, which listens nowhere yet.
+pub(crate) fn exporting(handle: &Handle) -> ServerExporter {
+    let (figures, stopping) = (handle.clone(), handle.clone());
+    Exporter::new(Sources {
+        stats: Box::new(move || figures.stats()) as Figures,
+        is_stopping: Box::new(move || stopping.is_stopping()) as Question,
     })
 }
 
@@ -139,7 +168,7 @@ where
             move || upgrader.upgrade()
         },
     };
-    let left = succession.admin.take();
+    let (left, metrics) = (succession.admin.take(), succession.metrics.take());
     let predecessor = succession.predecessor.as_deref();
     let place = |running: Option<Running>| {
         upgrade::lend_admin(admin, running.as_ref(), &handle);
@@ -164,6 +193,13 @@ where
     let running = server.start()?;
     if let Some(predecessor) = predecessor {
         predecessor.relieve(&handle)?;
+        if let (Some(exporter), Some(metrics)) = (&succession.exporter, metrics) {
+            match exporter.take_up(metrics) {
+                Ok(()) => exporter.own_files(),
+                Err(error) => log::error!("{error}"),
+            }
+            upgrade::lend_metrics(exporter, None, &handle);
+        }
     }
     if let Some(orders) = waiting {
         match admin::start_at(left, admin, orders) {
@@ -224,6 +260,7 @@ struct Reloader {
     /// Where the admin endpoint is, which a reload does not move.
     admin: Admin,
     service: Service,
+    exporter: Arc<ServerExporter>,
     confinement: Confinement,
     watched: Mutex<Watched>,
 }
@@ -270,14 +307,23 @@ impl Reloader {
                 self.confinement
                     .check(&config)
                     .inspect_err(|_| self.handle.reload_refused())?;
+                let metrics = self
+                    .exporter
+                    .prepare(config.metrics.as_ref())
+                    .inspect_err(|_| self.handle.reload_refused())?;
                 self.handle.reload(config)?;
-                Ok((log, admin))
+                Ok((log, admin, metrics))
             })
             .map_err(|failure| failure.message);
         match outcome {
-            Ok((lines, admin)) => {
+            Ok((lines, admin, metrics)) => {
                 self.log.reconfigure(&lines);
                 notice!("reloaded: the new configuration is in use");
+                let before = self.exporter.sockets().map(|(address, _)| address);
+                if let Err(error) = self.exporter.take_up(metrics) {
+                    log::error!("{error}");
+                }
+                upgrade::lend_metrics(&self.exporter, before, &self.handle);
                 if admin != self.admin {
                     log::warn!("the admin endpoint stays where it is until adit is restarted");
                 }

@@ -225,6 +225,7 @@ fn all_answer(stats: &Stats) -> bool {
 fn status(stats: &Stats) -> String {
     let state = match stats.state {
         State::Serving => "serving",
+        State::Stopping => "stopping",
         State::Draining => "draining",
     };
     let count = |number: u64, noun: &str| match number {

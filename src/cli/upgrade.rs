@@ -1,18 +1,21 @@
 //! A server that leaves its work to a new process of its program: `adit
 //! upgrade`, SIGUSR2, and what a process does that was started so.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 
 use adit::config::{Address, Admin};
 use adit::control::admin;
+use adit::control::exporter::Prepared;
 use adit::http::{Method, Running, client};
 use adit::upgrade::{self, Predecessor, Program};
-use adit::{Handle, Inheritance, limits, notice};
+use adit::{Config, Handle, Inheritance, limits, notice};
 
 use super::exit::{Exit, Failure};
 use super::output;
 use super::plan::Target;
+use super::run::ServerExporter;
 use super::service::Service;
 
 /// `adit upgrade`: has a running server do it.
@@ -41,12 +44,15 @@ pub(crate) fn run(of: &Target) -> Result<Exit, Failure> {
 
 /// Where a process stands in the row of those that serve one after the other:
 /// how it was started, and who was before it.
-#[derive(Debug)]
 pub(crate) struct Succession {
     program: Result<Program, String>,
     pub(crate) predecessor: Option<Arc<Predecessor>>,
     /// The admin socket that it has left.
     pub(crate) admin: Option<UnixListener>,
+    /// The metrics endpoint, and what it is to serve once the predecessor has
+    /// handed over.
+    pub(crate) exporter: Option<Arc<ServerExporter>>,
+    pub(crate) metrics: Option<Prepared>,
     pub(crate) service: Service,
 }
 
@@ -64,6 +70,8 @@ impl Succession {
             program,
             predecessor,
             admin: None,
+            exporter: None,
+            metrics: None,
             service: Service::default(),
         };
         Ok((succession, inheritance))
@@ -75,6 +83,8 @@ impl Succession {
             program: Err(why.to_owned()),
             predecessor: None,
             admin: None,
+            exporter: None,
+            metrics: None,
             service: Service::default(),
         }
     }
@@ -91,7 +101,6 @@ impl Succession {
 pub(crate) type Endpoint = Arc<Mutex<Option<Running>>>;
 
 /// Carries out upgrades, one at a time and one in all.
-#[derive(Debug)]
 pub(crate) struct Upgrader {
     handle: Handle,
     program: Result<Program, String>,
@@ -99,6 +108,7 @@ pub(crate) struct Upgrader {
     /// Where the admin endpoint is, if it was told where.
     admin: Option<Address>,
     endpoint: Endpoint,
+    exporter: Option<Arc<ServerExporter>>,
     /// Who has taken over. Locked for the length of an upgrade.
     successor: Mutex<Option<u32>>,
 }
@@ -119,6 +129,7 @@ impl Upgrader {
                 Admin::Auto | Admin::Off => None,
             },
             endpoint,
+            exporter: succession.exporter.clone(),
             successor: Mutex::default(),
         }
     }
@@ -176,6 +187,12 @@ impl Upgrader {
 
     /// Whoever looks for the server is to find the new process.
     fn step_aside(&self, took: impl Fn(&Address) -> bool) {
+        if let Some(exporter) = &self.exporter
+            && let Some((address, _)) = exporter.sockets()
+            && took(&address)
+        {
+            exporter.leave(&address);
+        }
         let endpoint = self.endpoint.lock().unwrap_or_else(PoisonError::into_inner);
         match (&*endpoint, &self.admin) {
             (Some(running), None) => admin::step_aside(running),
@@ -195,7 +212,29 @@ pub(crate) fn admin_left(admin: &Admin, inheritance: &mut Inheritance) -> Option
     left.into_iter().next().map(|(_, fd)| fd.into())
 }
 
-/// Leaves it to the process after.
+/// The metrics endpoint's sockets that the process before has left.
+pub(crate) fn metrics_left(
+    config: &Config,
+    inheritance: &mut Inheritance,
+) -> Vec<(Address, OwnedFd)> {
+    let address = config.metrics.as_ref().map(|metrics| &metrics.address);
+    let left = address.map(|address| inheritance.take(address));
+    left.and_then(Result::ok).unwrap_or_default()
+}
+
+/// Leaves the metrics endpoint's sockets to the process after, in place of those
+/// that it had at that address before.
+pub(crate) fn lend_metrics(exporter: &ServerExporter, before: Option<Address>, handle: &Handle) {
+    let now = exporter.sockets();
+    if let Some(before) = before {
+        handle.lend(&before, Vec::new());
+    }
+    if let Some((address, sockets)) = now {
+        handle.lend(&address, sockets);
+    }
+}
+
+/// Leaves the admin socket to the process after.
 pub(crate) fn lend_admin(admin: &Admin, endpoint: Option<&Running>, handle: &Handle) {
     if let (Admin::Path(path), Some(running)) = (admin, endpoint)
         && let Ok(socket) = running.socket()

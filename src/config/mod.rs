@@ -94,6 +94,8 @@ pub struct Config {
     pub access_log: Option<AccessLog>,
     /// Where `adit stats` finds the process.
     pub admin: Admin,
+    /// Where metrics are served; `None`: nowhere.
+    pub metrics: Option<Metrics>,
     /// How often `adit run` looks whether a file that the configuration names,
     /// or its own, has changed, and then reloads: at least
     /// [`limits::WATCH_INTERVAL_MIN`]. `None`: never. A
@@ -142,7 +144,8 @@ pub struct Listener {
     /// Whether a connection stays on the shard that the kernel gave it to.
     pub accept: Accept,
     /// How long each phase of a tunnel may take; `None`: what
-    /// [`Config::timeouts`] says. The drain time is the process's in any case.
+    /// [`Config::timeouts`] says. What follows the order to stop is the
+    /// process's in any case.
     pub timeouts: Option<Timeouts>,
     /// What is asked of TCP.
     pub tcp: TcpOptions,
@@ -180,6 +183,10 @@ pub struct Timeouts {
     pub half_close: Duration,
     /// For open tunnels after the order to stop. Zero: cut at once.
     pub drain: Duration,
+    /// From the order to stop, with which the server says that it is not ready
+    /// any more, to the moment at which it ceases to accept: time for a load
+    /// balancer to hear of it. Zero: none.
+    pub ready_grace: Duration,
 }
 
 /// What becomes of a client's TCP FIN that no close_notify announced.
@@ -292,6 +299,38 @@ pub enum Admin {
     Off,
 }
 
+/// Where metrics are served, and when the server calls itself ready there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// What is listened on: HTTP, in plaintext, for whoever reaches it.
+    pub address: Address,
+    /// What backends have to do with being ready.
+    pub ready_backends: ReadyBackends,
+}
+
+/// What backends have to do with a server's being ready. One is up unless its
+/// health checks say that it is down: one that is not checked is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum ReadyBackends {
+    /// Some service has a backend that is up: the server can do something.
+    #[default]
+    Any,
+    /// Every service has a backend that is up.
+    Every,
+    /// Nothing.
+    Ignore,
+}
+
+impl Metrics {
+    /// Metrics there, with every default.
+    pub fn new(address: Address) -> Self {
+        Self {
+            address,
+            ready_backends: ReadyBackends::default(),
+        }
+    }
+}
+
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
@@ -300,6 +339,7 @@ impl Default for Timeouts {
             idle: limits::IDLE_TIMEOUT,
             half_close: limits::HALF_CLOSE_TIMEOUT,
             drain: limits::DRAIN_TIMEOUT,
+            ready_grace: limits::READY_GRACE,
         }
     }
 }
@@ -356,6 +396,7 @@ impl Config {
             log: Log::default(),
             access_log: None,
             admin: Admin::default(),
+            metrics: None,
             watch: Some(limits::WATCH_INTERVAL),
             privileges: Privileges::default(),
         }

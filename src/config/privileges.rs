@@ -22,8 +22,7 @@ pub struct Privileges {
     /// Whether a core of the process may be written, and other processes of its
     /// user may look into it; it holds private keys.
     pub core_dumps: bool,
-    /// Whether it confines what it may write and execute, where the kernel has
-    /// Landlock.
+    /// Whether it confines where it may write, if the kernel has Landlock.
     pub landlock: bool,
 }
 
@@ -63,7 +62,12 @@ impl Config {
             Admin::Path(path) => Some(path),
             Admin::Auto | Admin::Off => None,
         };
+        let metrics = self.metrics.iter().filter_map(|m| match &m.address {
+            Address::Unix(path) => Some(path),
+            Address::Tcp { .. } | Address::Systemd(_) => None,
+        });
         let mut written: Vec<PathBuf> = sockets
+            .chain(metrics)
             .chain(key_logs)
             .chain(logs)
             .chain(admin)
@@ -92,7 +96,7 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{AccessLog, ClientTls, ServerTls};
+    use crate::config::{AccessLog, ClientTls, Metrics, ServerTls};
 
     #[test]
     fn everything_that_is_written_is_named() {
@@ -111,13 +115,15 @@ mod tests {
             ..AccessLog::default()
         });
         config.admin = Admin::Path("/run/x/admin".into());
+        let metrics = "unix:/run/x/m".parse().expect("an address");
+        config.metrics = Some(Metrics::new(metrics));
         let shown = |paths: Vec<PathBuf>| {
             let texts = paths.iter().map(|path| path.display().to_string());
             texts.collect::<Vec<_>>().join(" ")
         };
         assert_eq!(
             shown(config.written()),
-            "/log/access.log /log/adit.log /log/keys /run/x/admin /run/x/s keys"
+            "/log/access.log /log/adit.log /log/keys /run/x/admin /run/x/m /run/x/s keys"
         );
         assert_eq!(shown(config.written_folders()), "/log /run/x .");
     }

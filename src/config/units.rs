@@ -161,6 +161,15 @@ scalar! {
 }
 
 scalar! {
+    /// A time for which to go on accepting: none, or not without end.
+    ReadyGrace(Duration) = |scalar| match scalar {
+        Scalar::Word(word) if word == "Off" => Ok(Duration::ZERO),
+        Scalar::Word(_) => Err("this time cannot be without a limit; write a duration such as \"5s\", or \"0s\" for none".into()),
+        scalar => duration(scalar),
+    }
+}
+
+scalar! {
     /// How often files are looked at; none is never.
     WatchInterval(Option<Duration>) = |scalar| match scalar {
         Scalar::Word(word) if word == "Off" => Ok(None),

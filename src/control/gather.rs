@@ -1,63 +1,70 @@
 //! Gathering every shard's figures.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use super::Control;
 use crate::limits;
 use crate::logging;
 use crate::mesh::{Mesh, Order};
-use crate::metrics::{ServiceStats, ShardStats, Stats, Totals};
+use crate::metrics::{ListenerStats, ServiceStats, ShardStats, Stats, TicketKeySource, Totals};
 use crate::sys::rlimit;
 
 /// Gatherings under way.
 #[derive(Debug, Default)]
 pub(super) struct Gatherings {
     open: Vec<Gathering>,
-    last: u64,
+    number: u64,
+    /// For each shard what it said last. Where it is silent, that is what it
+    /// has in the sums: what counts up must not seem to count down.
+    last: Vec<Option<Rc<Answer>>>,
 }
 
 #[derive(Debug)]
 struct Gathering {
     number: u64,
     deadline: Instant,
-    shards: Vec<ShardStats>,
-    services: Vec<ServiceStats>,
+    answers: Vec<Rc<Answer>>,
     reply: flume::Sender<Stats>,
+}
+
+/// What one shard has to say.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) stats: Box<ShardStats>,
+    pub(super) services: Vec<ServiceStats>,
 }
 
 impl Gatherings {
     /// Asks every shard. One whose inbox is full is stalled, and will be named
     /// as silent.
     pub(super) fn begin(&mut self, mesh: &Mesh, reply: flume::Sender<Stats>) {
-        self.last += 1;
+        self.number += 1;
         let asked = Instant::now();
         for shard in 0..mesh.len() {
             let order = Order::Snapshot {
-                gathering: self.last,
+                gathering: self.number,
                 asked,
             };
             let _ = mesh.try_order(shard, order);
         }
         self.open.push(Gathering {
-            number: self.last,
+            number: self.number,
             deadline: asked + limits::SNAPSHOT_TIMEOUT,
-            shards: Vec::with_capacity(mesh.len()),
-            services: Vec::new(),
+            answers: Vec::with_capacity(mesh.len()),
             reply,
         });
     }
 
-    pub(super) fn add(&mut self, number: u64, stats: ShardStats, services: Vec<ServiceStats>) {
-        let Some(gathering) = self.open.iter_mut().find(|g| g.number == number) else {
-            return;
-        };
-        gathering.shards.push(stats);
-        for theirs in services {
-            let ours = &mut gathering.services;
-            match ours.iter_mut().find(|ours| ours.name == theirs.name) {
-                Some(ours) => ours.add(&theirs),
-                None => ours.push(theirs),
-            }
+    pub(super) fn add(&mut self, number: u64, answer: Answer) {
+        let (shard, answer) = (answer.stats.shard, Rc::new(answer));
+        if self.last.len() <= shard {
+            self.last.resize(shard + 1, None);
+        }
+        // One that comes too late is news of the shard all the same.
+        self.last[shard] = Some(answer.clone());
+        if let Some(gathering) = self.open.iter_mut().find(|g| g.number == number) {
+            gathering.answers.push(answer);
         }
     }
 
@@ -68,7 +75,7 @@ impl Gatherings {
     /// Those that every shard has answered, or that have waited long enough.
     fn finished(&mut self, shards: usize, now: Instant) -> Vec<Gathering> {
         self.open
-            .extract_if(.., |g| g.shards.len() == shards || now >= g.deadline)
+            .extract_if(.., |g| g.answers.len() == shards || now >= g.deadline)
             .collect()
     }
 }
@@ -83,16 +90,21 @@ impl Control {
     }
 
     fn stats(&self, gathering: Gathering) -> Stats {
-        let mut services = gathering.services;
-        self.health.annotate(&mut services, Instant::now());
-        let mut shards = gathering.shards;
-        shards.sort_by_key(|stats| stats.shard);
+        let mut answers = gathering.answers;
+        answers.sort_by_key(|answer| answer.stats.shard);
+        let answered = |shard: &usize| answers.iter().any(|answer| answer.stats.shard == *shard);
+        let silent_shards: Vec<usize> = (0..self.mesh.len()).filter(|s| !answered(s)).collect();
+        let last = silent_shards.iter().filter_map(|shard| {
+            let last = self.gatherings.last.get(*shard)?;
+            last.as_ref()
+        });
         let mut total = Totals::default();
-        for stats in &shards {
-            total.add(&stats.totals);
+        let mut services = Vec::new();
+        for answer in answers.iter().chain(last) {
+            total.add(&answer.stats.totals);
+            add_services(&mut services, &answer.services);
         }
-        let answered = |shard: &usize| shards.iter().any(|stats| stats.shard == *shard);
-        let silent_shards = (0..self.mesh.len()).filter(|s| !answered(s)).collect();
+        self.health.annotate(&mut services, Instant::now());
         Stats {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -101,15 +113,48 @@ impl Control {
             state: self.state(),
             reloads: self.reloads,
             reloads_failed: self.reloads_failed,
+            configured_unix_seconds: self.configured_unix_seconds,
+            reload_refused: self.reload_refused,
             log_lines_dropped: logging::dropped(),
             access_lines_lost: logging::access_lines_lost(),
             descriptors_open: rlimit::descriptors_in_use(),
             descriptors_max: rlimit::nofile().ok().map(|limit| limit.soft),
-            listeners: self.listeners.clone(),
+            listeners: self.listener_stats(),
             services,
             total,
-            shards,
+            shards: answers
+                .iter()
+                .map(|answer| (*answer.stats).clone())
+                .collect(),
             silent_shards,
+        }
+    }
+
+    /// What is known of the listeners.
+    fn listener_stats(&self) -> Vec<ListenerStats> {
+        let mut listeners = self.listeners.clone();
+        for listener in &mut listeners {
+            if let Some(key) = &mut listener.ticket_key
+                && key.source == TicketKeySource::Process
+            {
+                key.since_unix_seconds = self.rekeyed_unix_seconds;
+            }
+        }
+        listeners
+    }
+}
+
+/// Adds a shard's figures to those of the others. Shards have mostly the same
+/// services in the same order; while a reload is under way they may have others.
+fn add_services(ours: &mut Vec<ServiceStats>, theirs: &[ServiceStats]) {
+    for (index, service) in theirs.iter().enumerate() {
+        let at = match ours.get(index) {
+            Some(known) if known.name == service.name => Some(index),
+            _ => ours.iter().position(|known| known.name == service.name),
+        };
+        match at {
+            Some(at) => ours[at].add(service),
+            None => ours.push(service.clone()),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! answer by a deadline is reported as silent.
 
 pub mod admin;
+pub mod exporter;
 mod gather;
 mod health;
 mod reload;
@@ -24,7 +25,7 @@ use crate::notice;
 use crate::plan::Plan;
 use crate::runtime::{self, Job, Queues};
 use crate::tls::TicketKeys;
-use gather::Gatherings;
+use gather::{Answer, Gatherings};
 use health::Health;
 use reload::Reload;
 
@@ -63,15 +64,22 @@ pub(crate) struct Control {
     started_unix_seconds: u64,
     listeners: Vec<ListenerStats>,
     drain_timeout: Duration,
+    ready_grace: Duration,
     keys: TicketKeys,
     ticket_lifetime: Duration,
     rekey_at: Instant,
+    rekeyed_unix_seconds: u64,
     gatherings: Gatherings,
     health: Health,
     reload: Option<Reload>,
     reloads: u64,
     reloads_failed: u64,
+    /// The last reload was refused.
+    reload_refused: bool,
+    configured_unix_seconds: u64,
     generation: u64,
+    /// It was told to stop, and begins to drain then.
+    stopping_until: Option<Instant>,
     drain: Option<Drain>,
 }
 
@@ -109,24 +117,32 @@ async fn run(setup: Setup) {
         ended,
     } = setup;
     let now = Instant::now();
+    let unix_now = unix_seconds();
     let mut control = Control {
         mesh,
         queues: Queues::new(),
         started: now,
-        started_unix_seconds: SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs()),
-        listeners,
+        started_unix_seconds: unix_now,
+        listeners: plan.tell(listeners),
         drain_timeout: plan.config.timeouts.drain,
+        ready_grace: plan.config.timeouts.ready_grace,
         keys,
         ticket_lifetime,
         rekey_at: now + rekey_in,
+        rekeyed_unix_seconds: {
+            // The keys may have been another process's before.
+            let age = limits::TICKET_KEY_ROTATION.saturating_sub(rekey_in);
+            unix_now.saturating_sub(age.as_secs())
+        },
         gatherings: Gatherings::default(),
         health: Health::new(),
         reload: None,
         reloads: 0,
         reloads_failed: 0,
+        reload_refused: false,
+        configured_unix_seconds: unix_now,
         generation: 0,
+        stopping_until: None,
         drain: None,
     };
     control.order_all(|| Order::Serve);
@@ -138,6 +154,12 @@ async fn run(setup: Setup) {
     let outcome = control.work(&arriving).await;
     control.order_all(|| Order::Stop);
     let _ = ended.try_send(outcome);
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 enum Event {
@@ -171,14 +193,14 @@ impl Control {
 
     fn command(&mut self, command: Command) {
         match command {
-            Command::Shutdown => self.begin_drain(&[], None),
+            Command::Shutdown => self.stop(),
             Command::TicketKeys { reply } => {
                 let rest = self.rekey_at.saturating_duration_since(Instant::now());
                 let _ = reply.try_send((self.keys.clone(), rest));
             }
-            Command::HandOver { left, to } => self.begin_drain(&left, Some(to)),
+            Command::HandOver { left, to } => self.hand_over(&left, to),
             Command::Stats { reply } => self.gatherings.begin(&self.mesh, reply),
-            Command::ReloadRefused => self.reloads_failed += 1,
+            Command::ReloadRefused => self.refuse_reload(),
             Command::Reload {
                 plan,
                 sockets,
@@ -200,7 +222,9 @@ impl Control {
                 stats,
                 services,
             } => {
-                self.gatherings.add(gathering, *stats, services);
+                let gatherings = &mut self.gatherings;
+                let answer = Answer { stats, services };
+                gatherings.add(gathering, answer);
                 self.answer_gatherings(Instant::now());
             }
             Report::Prepared {
@@ -228,6 +252,9 @@ impl Control {
         if now >= self.rekey_at {
             self.rekey(now);
         }
+        if self.stopping_until.take_if(|until| now >= *until).is_some() {
+            self.stop_accepting();
+        }
         if let Some(drain) = &mut self.drain
             && now >= drain.deadline
             && !drain.cutting
@@ -244,27 +271,59 @@ impl Control {
         let drain = self.drain.as_ref().map(|drain| drain.deadline);
         let reload = self.reload.as_ref().map(Reload::deadline);
         let health = self.health.next_due();
-        [drain, reload, self.gatherings.deadline(), health]
+        let gathering = self.gatherings.deadline();
+        [drain, self.stopping_until, reload, gathering, health]
             .into_iter()
             .flatten()
             .fold(self.rekey_at, Instant::min)
     }
 
-    /// Drains; what is left to another process goes on there.
-    fn begin_drain(&mut self, left: &[Address], to: Option<u32>) {
-        if self.drain.is_some() {
+    /// It was told to stop. Whoever asks is told at once that it is not ready;
+    /// if they are to have time to hear of it, it goes on accepting so long.
+    fn stop(&mut self) {
+        if self.is_stopping() {
             return;
         }
         // It would open new doors while the old ones are shut.
         self.abort_reload("the server is stopping".into());
-        let drain_timeout = humantime::format_duration(self.drain_timeout);
-        match to {
-            None => notice!("stopping: no more connections, open tunnels get {drain_timeout}"),
-            Some(pid) => notice!(
-                "process {pid} has taken over: no more connections here, open tunnels get \
-                 {drain_timeout}"
-            ),
+        if self.ready_grace.is_zero() {
+            return self.stop_accepting();
         }
+        notice!(
+            "told to stop: not ready any more; connections are accepted for another {}",
+            humantime::format_duration(self.ready_grace)
+        );
+        self.stopping_until = Some(Instant::now() + self.ready_grace);
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping_until.is_some() || self.drain.is_some()
+    }
+
+    fn stop_accepting(&mut self) {
+        notice!(
+            "stopping: no more connections, open tunnels get {}",
+            humantime::format_duration(self.drain_timeout)
+        );
+        self.begin_drain(&[]);
+    }
+
+    /// Drains, and leaves these listeners to that process: clients are accepted
+    /// there, and need no time to hear of it.
+    fn hand_over(&mut self, left: &[Address], to: u32) {
+        if self.drain.is_some() {
+            return;
+        }
+        self.stopping_until = None;
+        self.abort_reload("the server is stopping".into());
+        notice!(
+            "process {to} has taken over: no more connections here, open tunnels get {}",
+            humantime::format_duration(self.drain_timeout)
+        );
+        self.begin_drain(left);
+    }
+
+    fn begin_drain(&mut self, left: &[Address]) {
         self.drain = Some(Drain {
             waiting: (0..self.mesh.len()).collect(),
             cut: 0,
@@ -295,9 +354,10 @@ impl Control {
     }
 
     fn state(&self) -> State {
-        match self.drain {
-            None => State::Serving,
-            Some(_) => State::Draining,
+        match (&self.drain, self.stopping_until) {
+            (Some(_), _) => State::Draining,
+            (None, Some(_)) => State::Stopping,
+            (None, None) => State::Serving,
         }
     }
 
@@ -306,6 +366,7 @@ impl Control {
         match self.keys.rotated(self.ticket_lifetime) {
             Ok(keys) => {
                 self.keys = keys.clone();
+                self.rekeyed_unix_seconds = unix_seconds();
                 self.order_all(|| Order::Rekey(keys.clone()));
                 log::debug!("the ticket keys were rotated");
             }

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Control;
+use super::{Control, unix_seconds};
 use crate::error::Error;
 use crate::limits;
 use crate::mesh::Order;
@@ -25,6 +25,7 @@ pub(super) struct Reload {
     listeners: Vec<ListenerStats>,
     plan: Arc<Plan>,
     drain_timeout: Duration,
+    ready_grace: Duration,
     ticket_lifetime: Duration,
     reply: flume::Sender<Result<(), Error>>,
 }
@@ -36,6 +37,12 @@ impl Reload {
 }
 
 impl Control {
+    /// A reload has come to nothing.
+    pub(super) fn refuse_reload(&mut self) {
+        self.reloads_failed += 1;
+        self.reload_refused = true;
+    }
+
     pub(super) fn begin_reload(
         &mut self,
         plan: Arc<Plan>,
@@ -45,10 +52,10 @@ impl Control {
     ) {
         if reply.is_disconnected() {
             // Whoever asked has given up, and would not know of it.
-            self.reloads_failed += 1;
+            self.refuse_reload();
             return;
         }
-        let busy = if self.drain.is_some() {
+        let busy = if self.is_stopping() {
             Some("the server is stopping")
         } else if self.reload.is_some() {
             Some("another reload is under way")
@@ -56,13 +63,15 @@ impl Control {
             None
         };
         if let Some(busy) = busy {
-            self.reloads_failed += 1;
+            self.refuse_reload();
             let _ = reply.try_send(Err(Error::System(format!("not reloaded: {busy}"))));
             return;
         }
         self.generation += 1;
         let generation = self.generation;
         let drain_timeout = plan.config.timeouts.drain;
+        let ready_grace = plan.config.timeouts.ready_grace;
+        let listeners = plan.tell(listeners);
         let ticket_lifetime = plan.ticket_lifetime();
         for (shard, sockets) in sockets.into_iter().enumerate() {
             let order = Order::Prepare {
@@ -80,6 +89,7 @@ impl Control {
             listeners,
             plan,
             drain_timeout,
+            ready_grace,
             ticket_lifetime,
             reply,
         });
@@ -104,10 +114,13 @@ impl Control {
         reload.deadline = Instant::now() + limits::PREPARE_TIMEOUT;
         self.listeners = std::mem::take(&mut reload.listeners);
         self.drain_timeout = reload.drain_timeout;
+        self.ready_grace = reload.ready_grace;
         // Longer tickets may still be about that were sealed before.
         self.ticket_lifetime = self.ticket_lifetime.max(reload.ticket_lifetime);
         let plan = reload.plan.clone();
         self.reloads += 1;
+        self.reload_refused = false;
+        self.configured_unix_seconds = unix_seconds();
         self.order_all(|| Order::Commit { generation });
         self.check_health_of(&plan);
     }
@@ -144,7 +157,7 @@ impl Control {
         }
         if let Some(reload) = self.reload.take() {
             let generation = reload.generation;
-            self.reloads_failed += 1;
+            self.refuse_reload();
             self.order_all(|| Order::Abort { generation });
             let _ = reload
                 .reply

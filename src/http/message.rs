@@ -17,6 +17,9 @@ pub struct Request {
     pub query: String,
     /// The body, empty if there is none.
     pub body: Vec<u8>,
+    /// What the client would like to be answered with: all of its Accept
+    /// fields, undecoded; empty if there is none (RFC 9110, section 12.5.1).
+    pub accept: String,
     /// Whether the client wants the connection kept open
     /// (RFC 9112, section 9.3).
     pub keep_alive: bool,
@@ -121,6 +124,7 @@ impl Request {
                 path: path.to_owned(),
                 query: query.to_owned(),
                 body: body.to_vec(),
+                accept: fields.accept,
                 keep_alive: fields.keep_alive,
             },
             whole,
@@ -164,6 +168,7 @@ impl Method {
 /// What matters here of a request's header fields.
 struct Fields {
     content_length: usize,
+    accept: String,
     keep_alive: bool,
 }
 
@@ -171,6 +176,7 @@ impl Fields {
     fn read(headers: &[httparse::Header<'_>], minor: u8) -> Result<Self, BadRequest> {
         let mut content_length = None;
         let mut hosts = 0_usize;
+        let mut accept = String::new();
         let mut keep_alive = minor == 1;
         for header in headers {
             let is = |name: &str| header.name.eq_ignore_ascii_case(name);
@@ -183,6 +189,11 @@ impl Fields {
                 if content_length.replace(value).is_some_and(|v| v != value) {
                     return Err(BadRequest::Malformed("two different content lengths"));
                 }
+            } else if is("accept") {
+                if !accept.is_empty() {
+                    accept.push(',');
+                }
+                accept.push_str(&String::from_utf8_lossy(header.value));
             } else if is("connection") && has_token(header.value, "close") {
                 keep_alive = false;
             }
@@ -193,6 +204,7 @@ impl Fields {
         }
         Ok(Self {
             content_length: content_length.unwrap_or(0),
+            accept,
             keep_alive,
         })
     }

@@ -67,8 +67,9 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 /// At most [`limits::ADMIN_CONNECTIONS_MAX`] connections are served at once;
 /// more wait in the listener's backlog. Once half as many are open, each is
 /// closed after one answer, so that all get their turn. A request may take
-/// [`limits::ADMIN_TIMEOUT`] to arrive, and so may every write of the answer;
-/// a streamed body may wait [`limits::HTTP_STREAM_TIMEOUT`]. A handler that
+/// [`limits::ADMIN_TIMEOUT`] to arrive, and its answer
+/// [`limits::HTTP_ANSWER_TIMEOUT`] to be taken; a streamed body may wait
+/// [`limits::HTTP_STREAM_TIMEOUT`] for each write. A handler that
 /// panics costs its connection a 500.
 pub fn serve<H>(listener: impl Into<Listener>, name: &str, handler: H) -> io::Result<Running>
 where
@@ -475,19 +476,19 @@ impl Connection<'_> {
     }
 
     fn answer(&mut self, response: Response, method: Method, keep_alive: bool) -> io::Result<()> {
-        self.stream.set_write_timeout(limits::ADMIN_TIMEOUT)?;
+        let deadline = Instant::now() + limits::HTTP_ANSWER_TIMEOUT;
         let mut head = response.head(keep_alive);
         if method == Method::Head {
-            return self.stream.write_all(&head);
+            return self.stream.write_until(&head, deadline);
         }
         match response.into_body() {
             // One segment for what fits into one.
             Body::Bytes(bytes) => {
                 head.extend_from_slice(&bytes);
-                self.stream.write_all(&head)
+                self.stream.write_until(&head, deadline)
             }
             Body::Stream { length, reader } => {
-                self.stream.write_all(&head)?;
+                self.stream.write_until(&head, deadline)?;
                 self.stream.set_write_timeout(limits::HTTP_STREAM_TIMEOUT)?;
                 copy_exactly(reader, &mut self.stream, length)
             }

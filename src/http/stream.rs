@@ -49,6 +49,28 @@ impl Stream {
         }
     }
 
+    /// Writes all of it by the deadline at the latest, or fails.
+    pub(super) fn write_until(&mut self, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
+        while !bytes.is_empty() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.set_write_timeout(left)?;
+            match self.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => bytes = &bytes[n..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // What SO_SNDTIMEO says when time is up.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Err(io::ErrorKind::TimedOut.into());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
     /// How long one write may wait for the peer.
     pub(super) fn set_write_timeout(&self, timeout: Duration) -> io::Result<()> {
         match self {

@@ -3,7 +3,8 @@
 use std::cell::Cell;
 
 use super::negotiated::Handshakes;
-use super::{CloseCount, Negotiated, Totals};
+use super::times::TimeCells;
+use super::{CauseCount, CloseCount, Negotiated, Totals};
 use crate::tunnel::{Cause, CloseReason};
 
 /// A number that only its shard touches.
@@ -51,6 +52,9 @@ pub(crate) struct Counters {
     pub(crate) handshakes_in_progress: Counter,
     handshakes: Handshakes,
     backend_handshakes: Handshakes,
+    backend_handshakes_failed: Box<[Counter]>,
+    /// From the accept of those that succeeded with clients to their end.
+    pub(crate) handshake_times: TimeCells,
     pub(crate) bytes_up: Counter,
     pub(crate) bytes_down: Counter,
     pub(crate) accept_pauses: Counter,
@@ -76,6 +80,8 @@ impl Counters {
             handshakes_in_progress: Counter::default(),
             handshakes: Handshakes::new(),
             backend_handshakes: Handshakes::new(),
+            backend_handshakes_failed: Cause::ALL.iter().map(|_| Counter::default()).collect(),
+            handshake_times: TimeCells::default(),
             bytes_up: Counter::default(),
             bytes_down: Counter::default(),
             accept_pauses: Counter::default(),
@@ -103,6 +109,11 @@ impl Counters {
     /// A handshake with a backend is done.
     pub(crate) fn backend_handshake(&self, negotiated: Negotiated) {
         self.backend_handshakes.count(negotiated);
+    }
+
+    /// A handshake with a backend has failed; the tunnel may get another.
+    pub(crate) fn backend_handshake_failed(&self, cause: Cause) {
+        self.backend_handshakes_failed[cause as usize].add(1);
     }
 
     pub(crate) fn closed(&self, reason: CloseReason) {
@@ -133,6 +144,16 @@ impl Counters {
             backend_handshakes_resumed: self.backend_handshakes.resumed(),
             negotiated: self.handshakes.negotiated(),
             backend_negotiated: self.backend_handshakes.negotiated(),
+            backend_handshakes_failed: Cause::ALL
+                .iter()
+                .zip(&self.backend_handshakes_failed)
+                .filter(|(_, counter)| counter.get() > 0)
+                .map(|(cause, counter)| CauseCount {
+                    cause: *cause,
+                    count: counter.get(),
+                })
+                .collect(),
+            handshake_times: self.handshake_times.counts(),
             bytes_up: self.bytes_up.get(),
             bytes_down: self.bytes_down.get(),
             accept_pauses: self.accept_pauses.get(),

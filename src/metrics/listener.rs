@@ -9,6 +9,9 @@ use super::stats::sum;
 pub struct ListenerUse {
     /// Its name in the configuration.
     pub name: String,
+    /// Connections accepted at it, since it was opened.
+    #[serde(default)]
+    pub accepted: u64,
     /// Its tunnels that are open now.
     pub tunnels_open: u64,
     /// How many may be (`max_connections`). `None`: there is no limit.
@@ -32,6 +35,7 @@ impl ListenerUse {
     }
 
     fn add(&mut self, other: &Self) {
+        self.accepted += other.accepted;
         self.tunnels_open += other.tunnels_open;
         self.tunnels_max = sum(self.tunnels_max, other.tunnels_max);
         self.limit_pauses += other.limit_pauses;

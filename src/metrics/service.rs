@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::TimeCounts;
+
 /// One service, over all shards.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ServiceStats {
@@ -17,6 +19,13 @@ pub struct ServiceStats {
     pub queue_refused: u64,
     /// Connects to another backend since one had failed.
     pub retries: u64,
+    /// Tunnels that may wait for room.
+    #[serde(default)]
+    pub queue_length: u64,
+    /// How long tunnels took from the end of their handshake to a backend that
+    /// was connected and ready, queue and other attempts included.
+    #[serde(default)]
+    pub connect_times: TimeCounts,
     /// Its backends, in the order of the configuration.
     pub backends: Vec<BackendStats>,
 }
@@ -38,6 +47,9 @@ pub struct BackendStats {
     pub tunnels_total: u64,
     /// Connects to it that failed.
     pub connect_failures: u64,
+    /// Tunnels that it may have. `None`: any number.
+    #[serde(default)]
+    pub max_connections: Option<u64>,
     /// Its last health check, if there was one.
     pub last_check: Option<CheckStats>,
 }
@@ -75,6 +87,8 @@ impl ServiceStats {
         self.queued_total += other.queued_total;
         self.queue_refused += other.queue_refused;
         self.retries += other.retries;
+        self.queue_length += other.queue_length;
+        self.connect_times.add(&other.connect_times);
         for (index, theirs) in other.backends.iter().enumerate() {
             // While a reload is under way shards may have different ones.
             match self.backends.get_mut(index) {
@@ -96,5 +110,9 @@ impl BackendStats {
         self.tunnels_open += other.tunnels_open;
         self.tunnels_total += other.tunnels_total;
         self.connect_failures += other.connect_failures;
+        self.max_connections = match (self.max_connections, other.max_connections) {
+            (Some(ours), Some(theirs)) => Some(ours + theirs),
+            _ => None,
+        };
     }
 }

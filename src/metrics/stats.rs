@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ListenerUse, NegotiatedCounts, ServiceStats};
-use crate::tunnel::CloseReason;
+use super::{ListenerUse, NegotiatedCounts, ServiceStats, TimeCounts};
+use crate::tunnel::{Cause, CloseReason};
 
 /// The process at one moment: every shard's figures and their sum.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -16,12 +16,20 @@ pub struct Stats {
     pub started_unix_seconds: u64,
     /// Seconds since it began to serve.
     pub uptime_seconds: f64,
-    /// Serving or draining.
+    /// Serving, stopping or draining.
     pub state: State,
     /// How often a new configuration was taken up.
     pub reloads: u64,
     /// How often a new configuration was refused.
     pub reloads_failed: u64,
+    /// When a configuration was last taken up, that of the start included, in
+    /// seconds of Unix time.
+    #[serde(default)]
+    pub configured_unix_seconds: u64,
+    /// Whether the last reload was refused, so that what is in use is not what
+    /// an operator has written.
+    #[serde(default)]
+    pub reload_refused: bool,
     /// Log lines given up because the writer could not keep pace.
     pub log_lines_dropped: u64,
     /// Access lines that were to be written and that no sink took: the disk was
@@ -40,7 +48,7 @@ pub struct Stats {
     /// What they lead to.
     #[serde(default)]
     pub services: Vec<ServiceStats>,
-    /// The sum over all shards that answered.
+    /// The sum over all shards; those that are silent as they last answered.
     pub total: Totals,
     /// Each shard that answered, in order.
     pub shards: Vec<ShardStats>,
@@ -54,7 +62,10 @@ pub struct Stats {
 pub enum State {
     /// It accepts connections.
     Serving,
-    /// It was told to stop and waits for open tunnels to end.
+    /// It was told to stop, and still accepts connections while load balancers
+    /// hear that it is not ready any more (`ready_grace`).
+    Stopping,
+    /// It accepts no more connections and waits for open tunnels to end.
     Draining,
 }
 
@@ -67,6 +78,56 @@ pub struct ListenerStats {
     pub address: String,
     /// The name of the service it leads to.
     pub service: String,
+    /// What is shown to its clients. `None`: it speaks no TLS.
+    #[serde(default)]
+    pub certificates: Option<CertificateStats>,
+    /// What its session tickets are sealed with. `None`: it sends none.
+    #[serde(default)]
+    pub ticket_key: Option<TicketKeyStats>,
+}
+
+/// The certificates of one listener.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStats {
+    /// How many there are to be shown.
+    pub count: usize,
+    /// How many of a directory are passed over, since they have expired.
+    pub left_out: usize,
+    /// Those that expire first, [`CERTIFICATES_WATCHED_MAX`] at most.
+    ///
+    /// [`CERTIFICATES_WATCHED_MAX`]: crate::limits::CERTIFICATES_WATCHED_MAX
+    pub soonest: Vec<CertificateExpiry>,
+}
+
+/// When a certificate expires.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateExpiry {
+    /// The file it is from.
+    pub file: String,
+    /// The first name it is for; empty if it has none.
+    pub name: String,
+    /// The moment, in seconds of Unix time.
+    pub expires_unix_seconds: u64,
+}
+
+/// The key that seals a listener's session tickets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketKeyStats {
+    /// Where it is from.
+    pub source: TicketKeySource,
+    /// Since when it has sealed, in seconds of Unix time: since the process
+    /// made it, or since its file was last written.
+    pub since_unix_seconds: u64,
+}
+
+/// Where a ticket key is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TicketKeySource {
+    /// The process made it, and rotates it by itself.
+    Process,
+    /// A file, which somebody else rotates.
+    File,
 }
 
 /// One shard's figures.
@@ -78,6 +139,13 @@ pub struct ShardStats {
     pub cpu: Option<usize>,
     /// Microseconds from the main shard's question to this answer.
     pub answer_micros: u64,
+    /// The processor time that its thread has used since it began, in seconds.
+    #[serde(default)]
+    pub cpu_seconds: f64,
+    /// The number that the kernel gave to its thread, by which `/proc` knows
+    /// it; 0: it does not say.
+    #[serde(default)]
+    pub thread: u32,
     /// Its figures.
     #[serde(flatten)]
     pub totals: Totals,
@@ -106,6 +174,14 @@ pub struct Totals {
     /// What those with backends agreed on.
     #[serde(default)]
     pub backend_negotiated: NegotiatedCounts,
+    /// Handshakes with backends that failed, by cause; causes that never
+    /// occurred are left out. The tunnel may have got another backend.
+    #[serde(default)]
+    pub backend_handshakes_failed: Vec<CauseCount>,
+    /// How long clients took from being accepted to the end of their TLS
+    /// handshake, those that came to it.
+    #[serde(default)]
+    pub handshake_times: TimeCounts,
     /// Plaintext bytes from clients to backends.
     pub bytes_up: u64,
     /// Plaintext bytes from backends to clients.
@@ -183,6 +259,15 @@ pub struct CloseCount {
     pub count: u64,
 }
 
+/// How many of something failed for one cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CauseCount {
+    /// The cause.
+    pub cause: Cause,
+    /// How many.
+    pub count: u64,
+}
+
 impl Totals {
     /// Adds another shard's figures to these.
     pub fn add(&mut self, other: &Self) {
@@ -195,6 +280,15 @@ impl Totals {
         self.backend_handshakes_resumed += other.backend_handshakes_resumed;
         self.negotiated.add(&other.negotiated);
         self.backend_negotiated.add(&other.backend_negotiated);
+        for theirs in &other.backend_handshakes_failed {
+            let ours = &mut self.backend_handshakes_failed;
+            match ours.iter_mut().find(|c| c.cause == theirs.cause) {
+                Some(ours) => ours.count += theirs.count,
+                None => ours.push(*theirs),
+            }
+        }
+        self.backend_handshakes_failed.sort_by_key(|c| c.cause);
+        self.handshake_times.add(&other.handshake_times);
         self.bytes_up += other.bytes_up;
         self.bytes_down += other.bytes_down;
         self.accept_pauses += other.accept_pauses;

@@ -154,8 +154,7 @@ impl Inheritance {
         Ok(taken.into_iter().map(claim).collect())
     }
 
-    /// What was left that is bound to that address, as the process before had it
-    /// configured ([`Handle::lend`](crate::Handle::lend)), for another purpose
+    /// What was left for that address: as the process before had it configured ([`Handle::lend`](crate::Handle::lend)), for another purpose
     /// than letting clients in: what each is bound to, in non-blocking mode.
     ///
     /// # Errors
@@ -165,7 +164,11 @@ impl Inheritance {
         let mut taken = Vec::new();
         for group in self.groups.iter_mut().filter(|group| !group.claimed) {
             let own = group.configured.as_ref() == Some(address);
-            if own || group.configured.is_none() && group.bound == *address {
+            let named = match address {
+                Address::Systemd(name) => group.activated.as_ref() == Some(name),
+                _ => group.configured.is_none() && group.bound == *address,
+            };
+            if own || named {
                 group.claimed = true;
                 for fd in &group.sockets {
                     taken.push((group.bound.clone(), fd.try_clone()?));

@@ -263,5 +263,7 @@ pub(super) fn describe(config: &Config, listener: &Listener, address: String) ->
             .services
             .get(listener.service)
             .map_or_else(String::new, |service| service.name.clone()),
+        certificates: None,
+        ticket_key: None,
     }
 }

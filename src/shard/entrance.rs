@@ -36,6 +36,8 @@ pub(super) struct Entrance {
     wishes: RefCell<Rc<Wishes>>,
     /// Its tunnels on this shard.
     pub(super) room: Room,
+    /// Connections that this shard has accepted at it.
+    accepted: Counter,
     /// How fast they may come.
     pub(super) rate: AcceptRate,
     pub(super) limit_pauses: Counter,
@@ -128,6 +130,7 @@ impl Entrance {
             tickets: RefCell::new(tickets),
             wishes: RefCell::new(Rc::new(Wishes::of(listener))),
             room: Room::new(most),
+            accepted: Counter::default(),
             rate: AcceptRate::default(),
             limit_pauses: Counter::default(),
             rate_pauses: Counter::default(),
@@ -186,6 +189,7 @@ impl Entrance {
     pub(super) fn stats(&self) -> ListenerUse {
         ListenerUse {
             name: self.terms.borrow().listener.as_ref().into(),
+            accepted: self.accepted.get(),
             tunnels_open: self.room.open() as u64,
             tunnels_max: self.room.most(),
             limit_pauses: self.limit_pauses.get(),
@@ -340,6 +344,7 @@ impl Shard {
     ) {
         let counters = &self.around.counters;
         counters.accepted.add(1);
+        entrance.accepted.add(1);
         let terms = entrance.terms();
         let from = peer;
         if let Some(peer) = peer.map(|peer| peer.ip())

@@ -38,6 +38,7 @@ use crate::mesh::{Mesh, Order, Report, Seat};
 use crate::metrics::{Counters, ServiceStats, ShardStats, Totals};
 use crate::plan::Plan;
 use crate::runtime::{self, Job, Queues};
+use crate::sys::cpu_time;
 use crate::sys::socket::Steering;
 use crate::timer::{Tick, Timers};
 use crate::tls::{self, ClientParts, TicketKeys, TicketTerms};
@@ -590,10 +591,13 @@ impl Shard {
     }
 
     fn snapshot(&self, asked: Instant) -> ShardStats {
+        let cpu_time = cpu_time::of_this_thread().unwrap_or_default();
         ShardStats {
             shard: self.number,
             cpu: self.cpu,
             answer_micros: u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX),
+            cpu_seconds: cpu_time.as_secs_f64(),
+            thread: cpu_time::this_thread(),
             totals: self.totals(),
         }
     }

@@ -12,6 +12,7 @@
 //! - [`notify`]: what a service tells its manager;
 //! - [`preflight`]: what this machine refuses, and how that is mended;
 //! - [`privileges`]: giving up what a process may do beyond others;
+//! - [`process`]: what the kernel keeps of this process;
 //! - [`ring`]: how the executors' rings are set up;
 //! - [`rlimit`]: resource limits;
 //! - [`signals`]: signals that the parent process had blocked;
@@ -35,6 +36,7 @@ pub(crate) mod local_time;
 pub mod notify;
 pub mod preflight;
 pub mod privileges;
+pub mod process;
 pub mod quota;
 pub mod ring;
 pub mod rlimit;

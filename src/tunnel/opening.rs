@@ -96,6 +96,9 @@ impl Tunnel<'_> {
         self.choose(|| told.hello.facts(self.record, &client));
         let service = self.service();
         self.record.seeks(service);
+        if let (Some(_), Some(time)) = (&self.terms.tls, self.record.handshake_time()) {
+            self.around.counters.handshake_times.count(time);
+        }
         // Where this fails, the client is reset: it would take an orderly end
         // for an empty answer. It is owed nothing but tickets, so that there is
         // nothing to wait for.
@@ -164,6 +167,9 @@ impl Tunnel<'_> {
     fn keep(&self, lease: Lease<'_>) {
         // There are no more than limits::BACKENDS_MAX.
         self.record.carries(lease.keep() as u32);
+        if let Some(time) = self.record.connect_time() {
+            self.service().connected_in(time);
+        }
     }
 
     async fn shake_with_client(
@@ -265,6 +271,7 @@ impl Tunnel<'_> {
             }
             Err(unshaken) => unshaken,
         };
+        counters.backend_handshake_failed(cause);
         let side = match cause {
             Cause::Drained => Side::Server,
             _ => Side::Backend,

@@ -7,6 +7,7 @@ mod support;
 mod program;
 
 mod churn;
+mod container;
 mod demo;
 mod descriptors;
 mod drain;

@@ -588,6 +588,44 @@ fn what_root_made_is_the_users_from_then_on() {
     }
 }
 
+#[test]
+fn the_check_tells_as_whom_it_would_act() {
+    if without_root() {
+        return;
+    }
+    let scene = Scene::new();
+    program::configure(scene.folder.path(), &scene.ron("127.0.0.1:0", ""));
+    let file = scene.at("adit.ron");
+    let (uid, gid) = (UID.to_string(), GID.to_string());
+    let check = |words: &[&str]| {
+        let all = [&["check", "-c", file.to_str().expect("text")], words].concat();
+        program::run(scene.folder.path(), &all)
+    };
+    let key = scene.certificate.key.to_str().expect("text");
+    let told = check(&["--user", &uid, "--group", &gid]);
+    assert_eq!(told.code, Some(0), "{told:?}");
+    for part in [
+        &format!("user         {UID} ({UID}), group {GID}"),
+        &format!("{key}: user {UID} cannot read it"),
+    ] {
+        assert!(told.out.contains(part.as_str()), "{part}: {}", told.out);
+    }
+    chown(&scene.certificate.key, Some(UID), None).expect("its owner");
+    let well = check(&["--user", &uid, "--group", &gid]);
+    assert!(!well.out.contains("cannot read it"), "{}", well.out);
+    // Nobody is named: the check may be made for a service that is not root.
+    let bare = check(&[]);
+    assert_eq!(bare.code, Some(0), "{bare:?}");
+    assert!(bare.out.contains("would stay root"), "{}", bare.out);
+    let none = check(&["--user", "nobody-such"]);
+    assert_eq!(none.code, Some(2), "{none:?}");
+    assert!(none.out.contains("no user \"nobody-such\""), "{}", none.out);
+    let jail = scene.make("jail", 0, 0o755);
+    let jail = jail.to_str().expect("text");
+    let jailed = check(&["--user", &uid, "--group", &gid, "--chroot", jail]);
+    assert!(jailed.out.contains("put a copy there"), "{}", jailed.out);
+}
+
 /// It is started by one that is the user already: it can bind nothing low, and
 /// reads what that user may read.
 #[test]

@@ -14,6 +14,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 
 use adit::config::{Address, Config, Host, ServerTls};
+use adit::control::exporter;
 use adit::{Server, http, logging};
 
 use super::exit::{Exit, Failure};
@@ -47,9 +48,12 @@ pub(crate) fn run(overrides: &Overrides) -> Result<Exit, Failure> {
     let _log = logging::install(&config.log)?;
     let signals = run::Steering::signals()?;
     port_is_free()?;
+    let metrics = exporter::Prepared::new(config.metrics.as_ref(), Vec::new())?;
     let server = Server::new(config.clone())?;
     privileges.give_up(&config, &[])?;
     let handle = server.handle();
+    let exporter = run::exporting(&handle);
+    exporter.take_up(metrics)?;
     let _backend = http::serve(
         plaintext,
         "adit-demo",

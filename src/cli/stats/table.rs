@@ -28,6 +28,7 @@ pub(super) fn render(stats: &Stats, before: Option<(Duration, &Stats)>) -> Strin
 fn write_process(text: &mut String, stats: &Stats) {
     let state = match stats.state {
         State::Serving => "serving",
+        State::Stopping => "stopping",
         State::Draining => "draining",
     };
     let uptime = Duration::try_from_secs_f64(stats.uptime_seconds).unwrap_or_default();
@@ -284,6 +285,7 @@ fn write_troubles(text: &mut String, stats: &Stats) {
 mod tests {
     use adit::metrics::{
         CheckStats, CloseCount, ListenerStats, NegotiatedCounts, ServiceStats, ShardStats,
+        TimeCounts,
     };
     use adit::tunnel::{Cause, CloseReason, Phase, Side};
 
@@ -317,6 +319,8 @@ mod tests {
             shard,
             cpu: Some(shard + 127),
             answer_micros: 123_456,
+            cpu_seconds: 1.5,
+            thread: 7,
             totals: totals(20),
         };
         Stats {
@@ -327,6 +331,8 @@ mod tests {
             state: State::Draining,
             reloads: 12,
             reloads_failed: 1,
+            configured_unix_seconds: 1_700_000_000,
+            reload_refused: true,
             log_lines_dropped: 0,
             access_lines_lost: 3,
             descriptors_open: None,
@@ -335,6 +341,8 @@ mod tests {
                 name: "web".into(),
                 address: "*:443".into(),
                 service: "app".into(),
+                certificates: None,
+                ticket_key: None,
             }],
             services: vec![ServiceStats {
                 name: "app".into(),
@@ -343,6 +351,8 @@ mod tests {
                 queued_total: 1200,
                 queue_refused: 0,
                 retries: 7,
+                queue_length: 1024,
+                connect_times: TimeCounts::default(),
                 backends: vec![BackendStats {
                     address: "192.168.100.100:8080".into(),
                     state: BackendState::Down,
@@ -351,6 +361,7 @@ mod tests {
                     tunnels_open: 54_321,
                     tunnels_total: 7_654_321,
                     connect_failures: 1_234,
+                    max_connections: None,
                     last_check: Some(CheckStats {
                         passed: false,
                         detail: "it answers 503, not 200 to 399".into(),

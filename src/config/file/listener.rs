@@ -143,12 +143,19 @@ pub(super) fn listeners(
         }
         if let Some(own) = typed.timeouts {
             let node = node.field("timeouts");
-            if own.drain.is_some() {
-                return Err(refuse_key(
-                    node,
-                    "drain",
-                    "the drain time is the whole process's; write it in the timeouts beside listeners".into(),
-                ));
+            for (key, given) in [
+                ("drain", own.drain.is_some()),
+                ("ready_grace", own.ready_grace.is_some()),
+            ] {
+                if given {
+                    return Err(refuse_key(
+                        node,
+                        key,
+                        format!(
+                            "{key} is the whole process's; write it in the timeouts beside listeners"
+                        ),
+                    ));
+                }
             }
             listener.timeouts = Some(own.meant(timeouts));
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::super::position::{Node, SyntaxError};
-use super::super::units::{Deadline, FilePath, Grace, Patience};
+use super::super::units::{Deadline, FilePath, Grace, Patience, ReadyGrace};
 use super::super::{Log, Timeouts};
 use super::sinks::{FileJournald, FileSinks, FileSyslog};
 
@@ -17,6 +17,7 @@ pub(super) struct FileTimeouts {
     idle: Option<Patience>,
     half_close: Option<Patience>,
     pub(super) drain: Option<Grace>,
+    pub(super) ready_grace: Option<ReadyGrace>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -47,6 +48,7 @@ impl FileTimeouts {
             idle: self.idle.map_or(default.idle, |time| time.0),
             half_close: self.half_close.map_or(default.half_close, |time| time.0),
             drain: self.drain.map_or(default.drain, |time| time.0),
+            ready_grace: self.ready_grace.map_or(default.ready_grace, |time| time.0),
         }
     }
 }

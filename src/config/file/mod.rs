@@ -13,6 +13,7 @@ mod destinations;
 mod health;
 mod listener;
 mod log;
+mod metrics;
 mod policy;
 mod server_tls;
 mod service;
@@ -41,6 +42,7 @@ use access::FileRate;
 use access_log::FileAccessLog;
 use listener::{FileListener, listeners};
 use log::{FileLog, FileTimeouts};
+use metrics::FileMetrics;
 use service::FileServices;
 
 /// The longest path of a Unix socket, in bytes: `sun_path` holds 108 with its
@@ -137,6 +139,7 @@ struct FileConfig {
     log: Option<FileLog>,
     access_log: Option<FileAccessLog>,
     admin: Option<AdminSocket>,
+    metrics: Option<FileMetrics>,
     watch: Option<WatchInterval>,
     user: Option<AccountName>,
     group: Option<AccountName>,
@@ -167,6 +170,10 @@ impl FileConfig {
             .timeouts
             .map_or_else(Timeouts::default, |own| own.meant(&Timeouts::default()));
         let listeners = listeners(self.listeners, &mut services, &timeouts, root, base)?;
+        let metrics = self
+            .metrics
+            .map(|metrics| metrics.meant(&listeners, root))
+            .transpose()?;
         Ok(Config {
             listeners,
             services,
@@ -206,6 +213,7 @@ impl FileConfig {
                     Admin::Path(socket(base, &path, root.field("admin"))?)
                 }
             },
+            metrics,
             watch: self
                 .watch
                 .map_or(Some(limits::WATCH_INTERVAL), |interval| interval.0),

@@ -11,6 +11,7 @@ use super::bind_error::BindError;
 use super::options::prepare_for_accepting;
 use super::socket_file::{SocketFile, remove_stale};
 use crate::config::{Address, Host};
+use crate::limits;
 
 /// One address, bound once per shard. Nothing can connect to it before
 /// [`listen`](Self::listen).
@@ -30,6 +31,16 @@ pub struct Bound {
 }
 
 impl Bound {
+    /// One socket that another process has bound, and that listens already.
+    pub fn left(address: Address, fd: OwnedFd) -> Self {
+        Self {
+            fds: vec![fd],
+            address,
+            file: None,
+            backlog: limits::BACKLOG_DEFAULT,
+        }
+    }
+
     /// Lets clients in, up to the backlog waiting for each socket. Call it when
     /// everything is bound. Called again it only sets the backlog anew.
     ///
@@ -311,7 +322,6 @@ fn ip_address(address: SocketAddr) -> Address {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits;
     use crate::sys::socket::accept;
     use std::fs;
     use std::io::ErrorKind;
