@@ -156,7 +156,11 @@ scrape_configs: [{{job_name: adit, static_configs: [{{targets: ["127.0.0.1:{metr
 """
         )
     start(ADIT, "bench", "backend", "--echo", f"127.0.0.1:{back}", stderr=subprocess.DEVNULL)
-    server = start(ADIT, "run", "-c", config, "--no-watch", "--log-level", "error")
+    server = start(
+        *(ADIT, "run", "-c", config, "--no-watch", "--log-level", "error"),
+        # Root is refused unless it is meant.
+        *("--user", str(os.geteuid())),
+    )
     within(30, "adit", lambda: get(f"http://127.0.0.1:{metrics}/readyz"))
     start(
         "prometheus",

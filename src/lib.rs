@@ -57,8 +57,9 @@
 //! - [`logging`]: where lines go that are written by the `log` crate's macros.
 //!   A program may install any other logger instead.
 //! - [`mod@bench`]: a load generator, for this server and any other.
-//! - [`control::admin`]: the endpoint that `adit stats` asks, on the small HTTP
-//!   of [`http`].
+//! - [`control::admin`]: the endpoint that `adit stats` asks, and
+//!   [`control::exporter`], the one that Prometheus and load balancers ask; both
+//!   on the small HTTP of [`http`].
 //! - [`proxy_protocol`]: the header that proxies put before a connection's
 //!   bytes, read and written.
 //! - [`sys`]: what is asked of the system, the only module with unsafe code;

@@ -182,9 +182,9 @@ pub const ADDRESS_PAUSE: Duration = Duration::from_secs(30);
 pub const DESCRIPTORS_SPARE: u64 = 32;
 
 /// Tunnels that a shard must have more than the least loaded one before it
-/// hands connections over: below that, the hand-off costs more than it evens
-/// out.
-pub const BALANCE_MARGIN: usize = 4;
+/// hands a connection over. One: where tunnels are few, each may be all that a
+/// shard can carry.
+pub const BALANCE_MARGIN: usize = 1;
 
 /// The same as a part of the other's load: one in so many.
 pub const BALANCE_PART: usize = 16;
@@ -264,6 +264,13 @@ pub const UNDER_WAY: Duration = Duration::from_millis(500);
 /// How often it is looked whether a client that is not being read has reset its
 /// connection: while its backend takes nothing, and while it waits for one.
 pub const GONE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Tunnels of one shard that are a crowd: when three quarters of it have gone,
+/// the memory that they had is given back to the system. They need 5 MB or more.
+pub const CROWD: usize = 1000;
+
+/// How much later, so that it is done once for all that go together.
+pub const GIVE_BACK_DELAY: Duration = Duration::from_secs(1);
 
 /// How long a closing tunnel may take to hand the kernel's last bytes to a
 /// peer before the connection is reset.

@@ -224,6 +224,15 @@ fn hitch_defaults_and_short_forms_are_read() {
     );
     assert_eq!(config.log.sink, LogSink::Stderr);
 
+    let file = format!("{HITCH_LEAST}\nlog-filename = \"/var/log/hitch.log\"\n");
+    let (config, _) = converted(&file, Source::Hitch);
+    assert_eq!(config.log.sink, LogSink::File("/var/log/hitch.log".into()));
+    let both = format!("{file}syslog = on\n");
+    let (config, conversion) = converted(&both, Source::Hitch);
+    assert!(matches!(config.log.sink, LogSink::Syslog(_)));
+    let notes = &conversion.notes;
+    assert!(notes.iter().any(|note| note.text.contains("to one place")));
+
     let (config, conversion) = converted(
         "pem-file = \"a.pem\"\nuser = \"u\" chroot = \"/jail\"",
         Source::Hitch,

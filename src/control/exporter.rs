@@ -340,3 +340,180 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing that runs under the locks leaves anything half changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::thread;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::http::message::Parsed;
+    use crate::metrics::{BackendStats, TimeCounts, Totals};
+
+    fn service(name: &str, states: &[BackendState]) -> ServiceStats {
+        let backend = |state: &BackendState| BackendStats {
+            address: "127.0.0.1:1".into(),
+            state: *state,
+            backup: false,
+            ejected_on_shards: 0,
+            tunnels_open: 0,
+            tunnels_total: 0,
+            connect_failures: 0,
+            max_connections: None,
+            last_check: None,
+        };
+        ServiceStats {
+            name: name.into(),
+            waiting: 0,
+            held: 0,
+            queued_total: 0,
+            queue_refused: 0,
+            retries: 0,
+            queue_length: 0,
+            connect_times: TimeCounts::default(),
+            backends: states.iter().map(backend).collect(),
+        }
+    }
+
+    fn stats(services: Vec<ServiceStats>, silent_shards: Vec<usize>) -> Stats {
+        Stats {
+            version: "1".into(),
+            pid: 1,
+            started_unix_seconds: 0,
+            uptime_seconds: 0.0,
+            state: State::Serving,
+            reloads: 0,
+            reloads_failed: 0,
+            configured_unix_seconds: 0,
+            reload_refused: false,
+            log_lines_dropped: 0,
+            access_lines_lost: 0,
+            descriptors_open: None,
+            descriptors_max: None,
+            listeners: Vec::new(),
+            services,
+            total: Totals::default(),
+            shards: Vec::new(),
+            silent_shards,
+        }
+    }
+
+    fn shared<S, P>(stats: S, is_stopping: P) -> Shared<S, P>
+    where
+        S: Fn() -> Result<Stats, Error>,
+        P: Fn() -> bool,
+    {
+        Shared {
+            sources: Sources { stats, is_stopping },
+            ready_backends: Mutex::default(),
+            gathered: Mutex::default(),
+        }
+    }
+
+    fn ask<S, P>(shared: &Shared<S, P>, path: &str) -> (u16, String)
+    where
+        S: Fn() -> Result<Stats, Error>,
+        P: Fn() -> bool,
+    {
+        let bytes = format!("GET {path} HTTP/1.0\r\n\r\n");
+        let Ok(Parsed::Whole(request, _)) = Request::parse(bytes.as_bytes()) else {
+            panic!("no request");
+        };
+        let answer = shared.answer(&request);
+        let status = answer.status();
+        match answer.into_body() {
+            http::Body::Bytes(bytes) => (status, String::from_utf8_lossy(&bytes).into_owned()),
+            http::Body::Stream { .. } => panic!("a stream"),
+        }
+    }
+
+    #[test]
+    fn a_silent_shard_is_neither_ready_nor_healthy_and_is_named() {
+        let shared = shared(|| Ok(stats(Vec::new(), vec![3])), || false);
+        for path in ["/readyz", "/healthz"] {
+            let (status, text) = ask(&shared, path);
+            assert_eq!(status, 503, "{text}");
+            assert!(text.contains("[3] do not answer"), "{text}");
+        }
+        // It can be scraped all the same, and that says so.
+        let (status, text) = ask(&shared, "/metrics");
+        assert_eq!(status, 200);
+        for line in ["adit_shard_up{shard=\"3\"} 0\n", "adit_ready 0\n"] {
+            assert!(text.contains(line), "{line} not in {text}");
+        }
+    }
+
+    #[test]
+    fn a_server_that_is_gone_is_an_error_of_its_own() {
+        let shared = shared(|| Err(Error::Stopped), || false);
+        for path in ["/metrics", "/readyz", "/healthz"] {
+            let (status, text) = ask(&shared, path);
+            assert_eq!(status, 503, "{path}");
+            assert!(text.contains("not running"), "{text}");
+        }
+    }
+
+    /// Before anybody is asked, who may be slow to answer.
+    #[test]
+    fn who_stops_is_not_ready_at_once() {
+        let stopping = AtomicBool::new(false);
+        let shared = shared(
+            || Ok(stats(Vec::new(), Vec::new())),
+            || stopping.load(Ordering::Relaxed),
+        );
+        *lock(&shared.ready_backends) = ReadyBackends::Ignore;
+        assert_eq!(ask(&shared, "/readyz"), (200, "ready\n".into()));
+        stopping.store(true, Ordering::Relaxed);
+        assert_eq!(ask(&shared, "/readyz").0, 503);
+        assert_eq!(ask(&shared, "/healthz").0, 200);
+        assert!(ask(&shared, "/metrics").1.contains("adit_ready 0\n"));
+    }
+
+    #[test]
+    fn backends_count_as_the_policy_has_it() {
+        use BackendState::{Down, Ejected, Up};
+        for (states, policy, ready) in [
+            ([&[Up][..], &[Up]], ReadyBackends::Every, true),
+            ([&[Up], &[Down]], ReadyBackends::Every, false),
+            ([&[Up], &[Down]], ReadyBackends::Any, true),
+            ([&[Down, Ejected], &[Down]], ReadyBackends::Any, true),
+            ([&[Down, Down], &[Down]], ReadyBackends::Any, false),
+            ([&[Down, Down], &[Down]], ReadyBackends::Ignore, true),
+        ] {
+            let services = || vec![service("a", states[0]), service("b", states[1])];
+            let shared = shared(|| Ok(stats(services(), Vec::new())), || false);
+            *lock(&shared.ready_backends) = policy;
+            let (status, text) = ask(&shared, "/readyz");
+            assert_eq!(status == 200, ready, "{states:?} {policy:?}: {text}");
+            assert_eq!(ask(&shared, "/healthz").0, 200);
+        }
+    }
+
+    #[test]
+    fn whoever_asks_at_the_same_time_shares_the_answer() {
+        let gathered = AtomicUsize::new(0);
+        let shared = shared(
+            || {
+                gathered.fetch_add(1, Ordering::Relaxed);
+                thread::sleep(Duration::from_millis(20));
+                Ok(stats(Vec::new(), Vec::new()))
+            },
+            || false,
+        );
+        let began = Instant::now();
+        thread::scope(|scope| {
+            for _ in 0..50 {
+                scope.spawn(|| assert_eq!(ask(&shared, "/metrics").0, 200));
+            }
+        });
+        let spans = began.elapsed().as_millis() / limits::METRICS_SHARED_FOR.as_millis();
+        let most = usize::try_from(spans).expect("few") + 1;
+        let first = gathered.load(Ordering::Relaxed);
+        assert!(first <= most, "{first}, not {most}");
+        // What is old is no answer.
+        thread::sleep(limits::METRICS_SHARED_FOR);
+        ask(&shared, "/metrics");
+        assert_eq!(gathered.load(Ordering::Relaxed), first + 1);
+    }
+}

@@ -80,6 +80,40 @@ impl Gatherings {
     }
 }
 
+/// What all shards have to say.
+#[derive(Debug)]
+struct Joined {
+    total: Totals,
+    services: Vec<ServiceStats>,
+    /// Of those that answered, in order.
+    answers: Vec<Rc<Answer>>,
+    silent_shards: Vec<usize>,
+}
+
+impl Gatherings {
+    fn join(&self, gathering: Gathering, shards: usize) -> Joined {
+        let mut answers = gathering.answers;
+        answers.sort_by_key(|answer| answer.stats.shard);
+        let answered = |shard: &usize| answers.iter().any(|answer| answer.stats.shard == *shard);
+        let silent_shards: Vec<usize> = (0..shards).filter(|s| !answered(s)).collect();
+        let last = silent_shards
+            .iter()
+            .filter_map(|shard| self.last.get(*shard)?.as_ref());
+        let mut total = Totals::default();
+        let mut services = Vec::new();
+        for answer in answers.iter().chain(last) {
+            total.add(&answer.stats.totals);
+            add_services(&mut services, &answer.services);
+        }
+        Joined {
+            total,
+            services,
+            answers,
+            silent_shards,
+        }
+    }
+}
+
 impl Control {
     pub(super) fn answer_gatherings(&mut self, now: Instant) {
         for gathering in self.gatherings.finished(self.mesh.len(), now) {
@@ -90,20 +124,12 @@ impl Control {
     }
 
     fn stats(&self, gathering: Gathering) -> Stats {
-        let mut answers = gathering.answers;
-        answers.sort_by_key(|answer| answer.stats.shard);
-        let answered = |shard: &usize| answers.iter().any(|answer| answer.stats.shard == *shard);
-        let silent_shards: Vec<usize> = (0..self.mesh.len()).filter(|s| !answered(s)).collect();
-        let last = silent_shards.iter().filter_map(|shard| {
-            let last = self.gatherings.last.get(*shard)?;
-            last.as_ref()
-        });
-        let mut total = Totals::default();
-        let mut services = Vec::new();
-        for answer in answers.iter().chain(last) {
-            total.add(&answer.stats.totals);
-            add_services(&mut services, &answer.services);
-        }
+        let Joined {
+            total,
+            mut services,
+            answers,
+            silent_shards,
+        } = self.gatherings.join(gathering, self.mesh.len());
         self.health.annotate(&mut services, Instant::now());
         Stats {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -156,5 +182,61 @@ fn add_services(ours: &mut Vec<ServiceStats>, theirs: &[ServiceStats]) {
             Some(at) => ours[at].add(service),
             None => ours.push(service.clone()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn answer(shard: usize, accepted: u64) -> Answer {
+        let totals = Totals {
+            accepted,
+            ..Totals::default()
+        };
+        Answer {
+            stats: Box::new(ShardStats {
+                shard,
+                cpu: None,
+                answer_micros: 1,
+                cpu_seconds: 0.0,
+                thread: 0,
+                totals,
+            }),
+            services: Vec::new(),
+        }
+    }
+
+    /// A counter that seemed to fall would be taken for one that began anew,
+    /// and what follows for a burst.
+    #[test]
+    fn a_silent_shard_stays_in_the_sums_as_it_last_was() {
+        let (mesh, _seats, _arriving) = Mesh::new(2);
+        let mut gatherings = Gatherings::default();
+        let mut begin = |answers: Vec<Answer>, after: Duration| {
+            let (reply, _replied) = flume::bounded(1);
+            gatherings.begin(&mesh, reply);
+            let number = gatherings.number;
+            for answer in answers {
+                gatherings.add(number, answer);
+            }
+            let finished = gatherings.finished(2, Instant::now() + after);
+            let gathering = finished.into_iter().next().expect("it is finished");
+            let joined = gatherings.join(gathering, 2);
+            (
+                joined.total.accepted,
+                joined.answers.len(),
+                joined.silent_shards,
+            )
+        };
+        let late = limits::SNAPSHOT_TIMEOUT;
+        assert_eq!(begin(vec![answer(0, 5)], late), (5, 1, vec![1]));
+        let both = vec![answer(1, 7), answer(0, 6)];
+        assert_eq!(begin(both, Duration::ZERO), (13, 2, vec![]));
+        assert_eq!(begin(vec![answer(0, 8)], late), (15, 1, vec![1]));
+        let both = vec![answer(0, 8), answer(1, 9)];
+        assert_eq!(begin(both, Duration::ZERO), (17, 2, vec![]));
     }
 }

@@ -4,8 +4,9 @@
 //! requests at a time; the data path never comes near it. [`message`] turns
 //! bytes into a [`Request`] and a [`Response`] into bytes and knows no socket;
 //! [`server`] serves a listener with blocking threads; [`client`] asks one
-//! question; [`negotiate`] finds the media type that a client likes best. Every size and every wait is bounded, and nothing that arrives
-//! from outside can make it panic.
+//! question; [`negotiate`] finds the media type that a client likes best. Every
+//! size and every wait is bounded, and nothing that arrives from outside can
+//! make it panic.
 
 pub mod client;
 pub mod message;

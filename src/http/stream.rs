@@ -5,6 +5,10 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+/// The most that one write is given, in bytes. The kernel counts the time that
+/// a write may take anew for each piece of it that a Unix socket takes.
+const WRITE_MAX: usize = 16 * 1024;
+
 /// A connected stream socket.
 #[derive(Debug)]
 pub(super) enum Stream {
@@ -57,7 +61,7 @@ impl Stream {
                 return Err(io::ErrorKind::TimedOut.into());
             }
             self.set_write_timeout(left)?;
-            match self.write(bytes) {
+            match self.write(&bytes[..bytes.len().min(WRITE_MAX)]) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => bytes = &bytes[n..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -99,5 +103,33 @@ impl Write for Stream {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A peer that takes a byte now and then makes each write a success.
+    #[test]
+    fn who_takes_little_at_a_time_is_given_up_in_the_end() {
+        let (ours, mut theirs) = UnixStream::pair().expect("a pair");
+        let slow = std::thread::spawn(move || {
+            let mut some = [0; 4096];
+            while theirs.read(&mut some).is_ok_and(|n| n > 0) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let (mut ours, began) = (Stream::Unix(ours), Instant::now());
+        let all = vec![0; 64 << 20];
+        let error = ours
+            .write_until(&all, began + Duration::from_millis(200))
+            .unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(200), "{took:?}");
+        assert!(took < Duration::from_secs(20), "{took:?}");
+        drop(ours);
+        slow.join().expect("its end");
     }
 }

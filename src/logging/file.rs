@@ -1,8 +1,8 @@
 //! Lines in a file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::limits;
@@ -91,14 +91,23 @@ pub(super) fn check(path: &Path) -> Result<(), String> {
 }
 
 fn append(path: &Path, create: bool) -> io::Result<File> {
-    OpenOptions::new()
+    let mut options = OpenOptions::new();
+    // A terminal must not become ours, nor a pipe without a reader hold us up.
+    options
         .append(true)
-        .create(create)
         .mode(limits::LOG_FILE_MODE)
-        // A terminal must not become ours, nor a pipe without a reader hold us
-        // up.
-        .custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK)
-        .open(path)
+        .custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK);
+    match options.open(path) {
+        Err(error) if create && error.kind() == io::ErrorKind::NotFound => {
+            let file = options.create(true).open(path)?;
+            // The process's umask may have taken from it: a service's often is
+            // 0077, for sockets and keys.
+            let mode = Permissions::from_mode(limits::LOG_FILE_MODE);
+            file.set_permissions(mode)?;
+            Ok(file)
+        }
+        opened => opened,
+    }
 }
 
 /// Writes as much as the file takes; gives the number of bytes.
@@ -141,8 +150,6 @@ fn explain(path: &Path, error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
-
     use super::*;
 
     #[test]
@@ -154,7 +161,7 @@ mod tests {
         let mut log = LogFile::open(&path).expect("made");
         assert_eq!(log.write(b"one\ntwo\n"), 0);
         let mode = path.metadata().expect("there").permissions().mode();
-        assert_eq!(mode & 0o7777 & !0o640, 0, "{mode:o}");
+        assert_eq!(mode & 0o7777, 0o640, "{mode:o}");
         // Truncated in place, it goes on at the new end.
         std::fs::write(&path, "").expect("truncated");
         assert_eq!(log.write(b"three\n"), 0);

@@ -20,7 +20,7 @@ use crate::config::{Accept, Address, Listener, TcpOptions};
 use crate::limits;
 use crate::metrics::{Counter, ListenerUse};
 use crate::runtime;
-use crate::sys::socket;
+use crate::sys::{memory, socket};
 use crate::tls::TicketTerms;
 use crate::tunnel::{self, CloseReason, Phase, Side, Summary, Terms};
 
@@ -372,6 +372,7 @@ impl Shard {
     ) {
         self.around.counters.tunnels_open.add(1);
         self.room.enter();
+        self.crowd.came(self.room.open());
         entrance.room.enter();
         self.tell_load();
         let (shard, entrance, terms) = (self.clone(), entrance.clone(), entrance.terms());
@@ -388,6 +389,9 @@ impl Shard {
             around.counters.tunnels_open.sub(1);
             entrance.room.leave();
             shard.room.leave();
+            if shard.crowd.went(shard.room.open()) {
+                memory::give_back();
+            }
             shard.tell_load();
             around.records.remove(slot);
             shard.tell_end(&record, &summary);

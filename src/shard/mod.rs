@@ -11,6 +11,7 @@
 mod accept_rate;
 mod admission;
 mod budget;
+mod crowd;
 mod ending;
 mod entrance;
 mod handover;
@@ -46,6 +47,7 @@ use crate::tunnel::{Ids, Pace, Rates, Records, Scratch, Surroundings, Terms, Tur
 use accept_rate::AcceptRate;
 use admission::Said;
 use budget::Budget;
+use crowd::Crowd;
 use ending::Access;
 pub(crate) use entrance::Door;
 use entrance::Entrance;
@@ -91,6 +93,8 @@ pub(crate) struct Shard {
     retired: RefCell<Vec<Rc<Entrance>>>,
     /// Its tunnels.
     room: Room,
+    /// Whether tunnels have gone that held much memory.
+    crowd: Crowd,
     /// How fast they may come in.
     rate: AcceptRate,
     /// What they may hold in memory.
@@ -186,6 +190,7 @@ impl Shard {
             services: RefCell::default(),
             retired: RefCell::default(),
             room: Room::new(tunnels_possible),
+            crowd: Crowd::default(),
             rate: AcceptRate::default(),
             budget: Budget::new(),
             reserve: Reserve::new(),

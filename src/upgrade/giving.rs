@@ -144,10 +144,9 @@ pub fn start<'a>(
     let child = program.start(theirs).map_err(|error| {
         let hint = match error.kind() {
             io::ErrorKind::PermissionDenied => {
-                "; it must be executable for the user that adit is now, and lie, with all that it \
-                 is a link to, in the folder where this program was started (landlock: false lets \
-                 it lie elsewhere, from the next start on)"
+                "; it must be executable for the user that adit is now"
             }
+            io::ErrorKind::NotFound => "; after a chroot the program must be in there, too",
             _ => "",
         };
         Error::System(format!("{shown} cannot be started: {error}{hint}"))

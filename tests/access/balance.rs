@@ -94,3 +94,21 @@ fn none_is_lost_when_the_server_stops() {
         echo(&client).expect("an echo");
     }
 }
+
+/// Few tunnels, each of which may be all that a shard can carry: no shard has
+/// two more than another.
+#[test]
+fn few_tunnels_are_even_too() {
+    let backend = backend::echo();
+    let (door, _) = door(Accept::Balanced, backend.address());
+    let mut kept = Vec::new();
+    for count in 1..=3 * SHARDS as u64 {
+        let client = door.connect();
+        echo(&client).expect("an echo");
+        kept.push(client);
+        let open = spread(&door, count);
+        let (least, most) = (open.iter().min(), open.iter().max());
+        let apart = most.zip(least).map(|(most, least)| most - least);
+        assert!(apart.is_some_and(|apart| apart <= 1), "{open:?}");
+    }
+}

@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::{MetadataExt as _, chown};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use crate::support::adit::Setup;
+use crate::support::certificate::Certificate;
 use crate::support::client::{self, Client};
 use crate::support::{backend, wait_for};
-use crate::{json, lines, trust, visit};
+use crate::{json, lines, trust, visit, wait_lines};
 
 const CLIENTS: usize = 6;
 const ROTATIONS: usize = 8;
@@ -126,4 +128,37 @@ fn a_file_that_cannot_be_made_anew_is_kept() {
     wait_for("a line", || {
         (lines(&folder.join("access.log")).len() == 1).then_some(())
     });
+}
+
+/// Started as root, it makes files that belong to the user whom it becomes,
+/// who can make them anew, confined though it is.
+#[test]
+fn the_user_that_it_becomes_opens_files_anew() {
+    const NOBODY: u32 = 65_534;
+    let folder = tempfile::tempdir().expect("a folder");
+    if chown(folder.path(), Some(NOBODY), Some(NOBODY)).is_err() {
+        println!("passed over: only root can become somebody else");
+        return;
+    }
+    let certificate = Certificate::make(folder.path());
+    let backend = backend::echo();
+    let adit = Setup::new(backend.address())
+        .setting("access_log: (format: Json, file: \"access.log\")")
+        .argument("--user")
+        .argument(NOBODY.to_string())
+        .start_in(folder, certificate);
+    let trust = trust(adit.certificate());
+    let (file, rotated) = (
+        adit.folder().join("access.log"),
+        adit.folder().join("1.log"),
+    );
+    for _ in 0..2 {
+        visit(adit.address(), &trust);
+        wait_lines(&file, 1);
+        let made = file.metadata().expect("there");
+        assert_eq!((made.uid(), made.mode() & 0o7777), (NOBODY, 0o640));
+        fs::rename(&file, &rotated).expect("renamed");
+        adit.signal("USR1");
+        wait_for("the new file", || file.exists().then_some(()));
+    }
 }

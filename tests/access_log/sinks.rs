@@ -72,9 +72,7 @@ fn a_file_is_made_with_mode_0640_and_appended_to() {
     config.access_log.as_mut().expect("a log").sink = LogSink::File(fresh.clone());
     place.reload(config);
     let mode = fresh.metadata().expect("made").permissions().mode() & 0o7777;
-    // The umask may take more away.
-    assert_eq!(mode & !0o640, 0, "{mode:o}");
-    assert_eq!(mode & 0o600, 0o600, "{mode:o}");
+    assert_eq!(mode, 0o640, "{mode:o}");
 }
 
 #[test]
@@ -262,18 +260,18 @@ fn a_daemon_that_does_not_read_holds_nobody_up() {
     let trust = trust(&certificate);
     let began = Instant::now();
     let mut slowest = Duration::ZERO;
-    for _ in 0..600 {
+    for _ in 0..300 {
         let visited = Instant::now();
         visit(place.address, &trust);
         slowest = slowest.max(visited.elapsed());
     }
-    // The writer would take some 50 seconds.
+    // The writer would take some 29 seconds.
     println!(
-        "600 visits in {:?}, the slowest in {slowest:?}",
+        "300 visits in {:?}, the slowest in {slowest:?}",
         began.elapsed()
     );
     assert!(
-        began.elapsed() < Duration::from_secs(25),
+        began.elapsed() < Duration::from_secs(20),
         "{:?}",
         began.elapsed()
     );

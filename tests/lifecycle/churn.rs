@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use adit::limits;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 
@@ -40,6 +41,30 @@ fn twenty_thousand_connections_leave_nothing_behind() {
     let stats = adit.stats().total;
     assert!(stats.handshakes >= ALL as u64 / 8 * 3, "{stats:#?}");
     assert!(stats.handshakes_resumed > ALL as u64 / 4, "{stats:#?}");
+}
+
+/// Thousands that came together and are gone leave the process as small as it
+/// was, or nearly.
+#[test]
+fn what_a_crowd_needed_is_given_back() {
+    const CROWD: usize = limits::CROWD * 3 / 2;
+    let backend = backend::echo();
+    let adit = Setup::new(backend.address()).start();
+    let trust = trust(&adit);
+    churn(&adit, &trust, 100);
+    adit.closes(100);
+    let before = adit.memory_kib("VmRSS");
+    let clients: Vec<Client> = (0..CROWD)
+        .map(|_| Client::connect_with(&adit, &trust).expect("a handshake"))
+        .collect();
+    adit.wait_stats("a crowd", |stats| stats.total.tunnels_open == CROWD as u64);
+    let most = adit.memory_kib("VmRSS") - before;
+    drop(clients);
+    let left = wait_for("a small process", || {
+        let left = adit.memory_kib("VmRSS").saturating_sub(before);
+        (left < most / 2).then_some(left)
+    });
+    println!("{before} KiB before, {most} more with {CROWD} tunnels, {left} more after them");
 }
 
 /// A client's configuration that resumes sessions.

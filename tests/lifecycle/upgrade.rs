@@ -387,17 +387,12 @@ fn sessions_resume_in_the_new_process() {
     row.stop();
 }
 
-/// With leave to execute whatever a test puts in the program's place.
-fn settings(others: &str) -> String {
-    format!("{others}, landlock: false")
-}
-
 #[test]
 fn a_new_process_that_does_not_serve_changes_nothing() {
     let stage = Stage::new();
     let echo = backend::echo();
     let listener = stage.listener("127.0.0.1:0", echo.address());
-    stage.configure(std::slice::from_ref(&listener), &settings("shards: 2"));
+    stage.configure(std::slice::from_ref(&listener), "shards: 2");
     // A copy, which can be replaced.
     let folder = stage.path().join("bin");
     fs::create_dir(&folder).expect("a folder");
@@ -420,22 +415,19 @@ fn a_new_process_that_does_not_serve_changes_nothing() {
     let held = program::echo_at(address, &trust);
 
     // The configuration.
-    stage.configure(
-        std::slice::from_ref(&listener),
-        &settings("shards: 2, shrads: 3"),
-    );
+    stage.configure(std::slice::from_ref(&listener), "shards: 2, shrads: 3");
     row.assert_refused("unknown key \"shrads\"");
     let missing = stage.path().join("missing.key").display().to_string();
     let key = stage.certificate.key.display().to_string();
-    stage.configure(&[listener.replace(&key, &missing)], &settings("shards: 2"));
+    stage.configure(&[listener.replace(&key, &missing)], "shards: 2");
     row.assert_refused(&missing);
     // Another listener's address is taken.
     let other = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = other.local_addr().expect("an address").to_string();
     let both = [listener.clone(), stage.listener(&taken, echo.address())];
-    stage.configure(&both, &settings("shards: 3"));
+    stage.configure(&both, "shards: 3");
     row.assert_refused("in use");
-    stage.configure(std::slice::from_ref(&listener), &settings("shards: 2"));
+    stage.configure(std::slice::from_ref(&listener), "shards: 2");
 
     // The program.
     replace("#!/bin/sh\nexit 3\n");
@@ -480,7 +472,7 @@ fn a_server_that_is_told_to_stop_during_an_upgrade_stops() {
     let echo = backend::echo();
     stage.configure(
         &[stage.listener("127.0.0.1:0", echo.address())],
-        &settings("shards: 1"),
+        "shards: 1",
     );
     let program = stage.path().join("called");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_adit"), &program).expect("a link");

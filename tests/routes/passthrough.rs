@@ -137,3 +137,45 @@ fn what_is_no_tls_gets_nowhere() {
             .then_some(())
     });
 }
+
+/// Whatever the backend may speak is the backend's affair: a ClientHello of TLS
+/// 1.0, which adit could not serve, with padding that makes it long.
+#[test]
+fn a_version_that_is_not_spoken_here_is_passed_on_by_its_name() {
+    let everything = || {
+        Backend::start(|mut stream| {
+            let mut seen = Vec::new();
+            let _ = stream.read_to_end(&mut seen);
+            seen
+        })
+    };
+    let (default, named) = (everything(), everything());
+    let place = place(&[default.address(), named.address()]);
+    // server_name, and padding (RFC 7685).
+    let mut extensions = vec![0, 0, 0, 14, 0, 12, 0, 0, 9];
+    extensions.extend(b"LOCALHOST");
+    extensions.extend([0, 21, 0x3f, 0]);
+    extensions.extend([0; 0x3f00]);
+    // A version, 32 random bytes, no session, one suite, no compression.
+    let mut body = vec![3, 1];
+    body.extend([7; 32]);
+    body.extend([0, 0, 2, 0, 47, 1, 0]);
+    body.extend((extensions.len() as u16).to_be_bytes());
+    body.extend(extensions);
+    let mut hello = vec![1];
+    hello.extend(&(body.len() as u32).to_be_bytes()[1..]);
+    hello.extend(body);
+    let mut sent = Vec::new();
+    for part in hello.chunks(1000) {
+        sent.extend([22, 3, 1]);
+        sent.extend((part.len() as u16).to_be_bytes());
+        sent.extend(part);
+    }
+    let mut tcp = place.connect();
+    tcp.write_all(&sent).expect("sent");
+    tcp.shutdown(std::net::Shutdown::Write).expect("a socket");
+    let mut answer = Vec::new();
+    tcp.read_to_end(&mut answer).expect("an orderly end");
+    assert!(answer.is_empty());
+    assert!(named.result() == sent);
+}

@@ -36,6 +36,7 @@ const KEYS: &[&str] = &[
     "syslog-facility",
     "log-level",
     "quiet",
+    "log-filename",
     "user",
     "group",
     "chroot",
@@ -83,7 +84,9 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
             }
             "ssl-handshake-timeout" => timeout("handshake", item, &mut draft)?,
             "backend-connect-timeout" => timeout("connect", item, &mut draft)?,
-            "syslog" | "syslog-facility" | "log-level" | "quiet" => log.read(item, &mut draft)?,
+            "syslog" | "syslog-facility" | "log-level" | "quiet" | "log-filename" => {
+                log.read(item, &mut draft)?
+            }
             "user" | "group" | "chroot" => rights.read(item, &mut draft)?,
             _ if global.read(item, &mut draft)? => {}
             _ => other(item, KEYS, "the configuration", &mut draft)?,

@@ -29,6 +29,7 @@ pub(super) struct Logging {
     facility: Option<(Option<&'static str>, Span, Setting)>,
     level: Option<Setting>,
     quiet: Option<(Span, Setting)>,
+    file: Option<(Span, Setting)>,
 }
 
 impl Logging {
@@ -44,6 +45,8 @@ impl Logging {
             "syslog" if switch(value, span)? => self.syslog = Some(setting("")),
             "quiet" if switch(value, span)? => self.quiet = Some((item.span, setting("Error"))),
             "syslog" | "quiet" => draft.same(item.span),
+            "log-filename" if value.is_empty() => draft.same(item.span),
+            "log-filename" => self.file = Some((item.span, setting(&quoted(value)))),
             "log-level" => {
                 self.level = Some(setting(match whole(value, span)? {
                     0 => "Off",
@@ -82,8 +85,14 @@ impl Logging {
             if let Some((_, span, _)) = self.facility {
                 draft.without(span, "it has no effect, as syslog is not on");
             }
+            if let Some((_, file)) = self.file {
+                draft.log.push(("file", file));
+            }
             return;
         };
+        if let Some((span, _)) = self.file {
+            draft.without(span, "adit's log goes to one place, and syslog is on");
+        }
         let facility = match self.facility {
             Some((Some(facility), _, comment)) => {
                 syslog = syslog.and(&comment);

@@ -137,11 +137,6 @@ pub(super) const UNSETTABLE: &[Unsettable] = &[
         why: "adit writes no pidfile; a service manager knows the process",
     },
     Unsettable {
-        keys: &["log-filename"],
-        same: &[""],
-        why: "adit logs to standard error or to syslog; let a service manager write the file",
-    },
-    Unsettable {
         keys: &["dbg-listen"],
         same: &[""],
         why: "adit shows its state by `adit stats`",
