@@ -9,11 +9,8 @@
 //! - [`cpu_time`]: what processes and threads have used of them;
 //! - [`landlock`]: where this process may write;
 //! - `local_time`: the offset that syslog stamps need;
-<<<<<<< HEAD
-//! - [`notify`]: what a service tells its manager;
-=======
 //! - `memory`: what the allocator keeps;
->>>>>>> main
+//! - [`notify`]: what a service tells its manager;
 //! - [`preflight`]: what this machine refuses, and how that is mended;
 //! - [`privileges`]: giving up what a process may do beyond others;
 //! - [`process`]: what the kernel keeps of this process;
@@ -37,11 +34,8 @@ pub mod cpu;
 pub mod cpu_time;
 pub mod landlock;
 pub(crate) mod local_time;
-<<<<<<< HEAD
-pub mod notify;
-=======
 pub(crate) mod memory;
->>>>>>> main
+pub mod notify;
 pub mod preflight;
 pub mod privileges;
 pub mod process;
