@@ -64,6 +64,9 @@ pub(crate) enum Command {
     Stats(StatsArgs),
     /// Have a running server read its configuration, certificates and keys again
     Reload(TargetArgs),
+    /// Have a running server leave its work to a new process of its program, without closing a
+    /// listener
+    Upgrade(TargetArgs),
     /// Make and rotate files of session ticket keys
     #[command(arg_required_else_help = true)]
     TicketKeys {

@@ -16,9 +16,11 @@ mod plan;
 mod privileges;
 mod reload;
 mod run;
+mod service;
 mod source;
 mod stats;
 mod ticket_keys;
+mod upgrade;
 mod watch;
 
 use std::ffi::OsString;
@@ -59,6 +61,7 @@ fn carry_out(plan: Plan) -> Result<Exit, Failure> {
         Plan::Check(plan, format) => check::run(&plan, format),
         Plan::Stats(plan) => stats::run(&plan),
         Plan::Reload(of) => reload::run(&of),
+        Plan::Upgrade(of) => upgrade::run(&of),
         Plan::TicketKeys(command) => ticket_keys::run(command),
         Plan::Bench(plan) => bench::run(plan),
         Plan::Convert(plan) => convert::run(&plan),

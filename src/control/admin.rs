@@ -18,12 +18,15 @@ use crate::sys::account::effective_uid;
 
 /// What the endpoint answers with. Both are called on the endpoint's own
 /// threads and may take their time.
-pub struct Orders<S, R> {
+pub struct Orders<S, R, U> {
     /// The figures of this moment: `GET /stats`.
     pub stats: S,
     /// Take the configuration up anew: `POST /reload`. The error is for the
     /// operator, in full.
     pub reload: R,
+    /// Leave the work to a new process: `POST /upgrade`. It says which, or why
+    /// not.
+    pub upgrade: U,
 }
 
 /// A running process that was found by its socket.
@@ -33,6 +36,8 @@ pub struct Instance {
     pub pid: u32,
     /// Its socket.
     pub socket: PathBuf,
+    /// It has left its work to another process, and drains.
+    pub left: bool,
 }
 
 /// Starts the endpoint where the configuration says. `Ok(None)` if it is off,
@@ -41,15 +46,35 @@ pub struct Instance {
 ///
 /// # Errors
 /// [`Error::System`] if the socket of [`Admin::Path`] cannot be had.
-pub fn start<S, R>(admin: &Admin, orders: Orders<S, R>) -> Result<Option<Running>, Error>
+pub fn start<S, R, U>(admin: &Admin, orders: Orders<S, R, U>) -> Result<Option<Running>, Error>
 where
     S: Fn() -> Result<Stats, Error> + Send + Sync + 'static,
     R: Fn() -> Result<(), String> + Send + Sync + 'static,
+    U: Fn() -> Result<String, String> + Send + Sync + 'static,
 {
-    let bound = match admin {
-        Admin::Off => return Ok(None),
-        Admin::Path(path) => bind_at(path).map(|listener| (listener, path.clone())),
-        Admin::Auto => match bind_auto() {
+    start_at(None, admin, orders)
+}
+
+/// As [`start`], and serves at the socket of [`Admin::Path`] that another process
+/// has left, if it has.
+///
+/// # Errors
+/// Those of [`start`].
+pub fn start_at<S, R, U>(
+    left: Option<UnixListener>,
+    admin: &Admin,
+    orders: Orders<S, R, U>,
+) -> Result<Option<Running>, Error>
+where
+    S: Fn() -> Result<Stats, Error> + Send + Sync + 'static,
+    R: Fn() -> Result<(), String> + Send + Sync + 'static,
+    U: Fn() -> Result<String, String> + Send + Sync + 'static,
+{
+    let bound = match (admin, left) {
+        (Admin::Off, _) => return Ok(None),
+        (Admin::Path(path), Some(left)) => Ok((left, path.clone())),
+        (Admin::Path(path), None) => bind_at(path).map(|listener| (listener, path.clone())),
+        (Admin::Auto, _) => match bind_auto() {
             Ok(bound) => Ok(bound),
             Err(why) => {
                 log::warn!(
@@ -67,6 +92,18 @@ where
     .unlink_at_end(&path);
     log::debug!("admin endpoint at {}", path.display());
     Ok(Some(running))
+}
+
+/// Another process has taken over: whoever looks for one that serves is not to
+/// find this one. By its process id it is found all the same.
+pub fn step_aside(running: &Running) {
+    let Some(path) = running.path() else {
+        return;
+    };
+    let aside = path.with_file_name(format!("{LEFT}{}{SUFFIX}", std::process::id()));
+    if let Err(error) = running.move_to(aside) {
+        log::warn!("the admin endpoint stays at {}: {error}", path.display());
+    }
 }
 
 /// The folder of sockets that root makes for whom it becomes, and that a service
@@ -126,10 +163,11 @@ pub fn instances(folders: &[PathBuf]) -> Vec<Instance> {
     found
 }
 
-fn answer<S, R>(request: &Request, orders: &Orders<S, R>) -> Response
+fn answer<S, R, U>(request: &Request, orders: &Orders<S, R, U>) -> Response
 where
     S: Fn() -> Result<Stats, Error>,
     R: Fn() -> Result<(), String>,
+    U: Fn() -> Result<String, String>,
 {
     match (request.path.as_str(), request.is_read()) {
         ("/stats", true) => match (orders.stats)() {
@@ -140,8 +178,12 @@ where
             Ok(()) => Response::text(200, "the new configuration is in use\n"),
             Err(why) => Response::text(409, format!("{why}\n")),
         },
+        ("/upgrade", false) => match (orders.upgrade)() {
+            Ok(text) => Response::text(200, format!("{text}\n")),
+            Err(why) => Response::text(409, format!("{why}\n")),
+        },
         ("/stats", false) => Response::method_not_allowed("GET, HEAD"),
-        ("/reload", true) => Response::method_not_allowed("POST"),
+        ("/reload" | "/upgrade", true) => Response::method_not_allowed("POST"),
         _ => Response::not_found(),
     }
 }
@@ -247,12 +289,13 @@ fn sweep(folder: &Path) -> Vec<Instance> {
     };
     let mut alive = Vec::new();
     for entry in entries.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(socket_pid) else {
+        let name = entry.file_name();
+        let Some((pid, left)) = name.to_str().and_then(socket_pid) else {
             continue;
         };
         let socket = entry.path();
         match UnixStream::connect(&socket) {
-            Ok(_) => alive.push(Instance { pid, socket }),
+            Ok(_) => alive.push(Instance { pid, socket, left }),
             // A live process may be between its bind and its listen.
             Err(error)
                 if error.kind() == io::ErrorKind::ConnectionRefused
@@ -266,15 +309,24 @@ fn sweep(folder: &Path) -> Vec<Instance> {
     alive
 }
 
+/// What the names of sockets begin with; those of processes that have left
+/// their work to another; and what all end with.
+const SERVES: &str = "admin-";
+const LEFT: &str = "left-";
+const SUFFIX: &str = ".sock";
+
 fn socket_name(pid: u32) -> String {
-    format!("admin-{pid}.sock")
+    format!("{SERVES}{pid}{SUFFIX}")
 }
 
-fn socket_pid(name: &str) -> Option<u32> {
-    name.strip_prefix("admin-")?
-        .strip_suffix(".sock")?
-        .parse()
-        .ok()
+/// The process, and whether it has left its work to another.
+fn socket_pid(name: &str) -> Option<(u32, bool)> {
+    let name = name.strip_suffix(SUFFIX)?;
+    let (pid, left) = match name.strip_prefix(SERVES) {
+        Some(pid) => (pid, false),
+        None => (name.strip_prefix(LEFT)?, true),
+    };
+    Some((pid.parse().ok()?, left))
 }
 
 #[cfg(test)]
@@ -290,11 +342,13 @@ mod tests {
 
     type NoStats = fn() -> Result<Stats, Error>;
     type NoReload = fn() -> Result<(), String>;
+    type NoUpgrade = fn() -> Result<String, String>;
 
-    fn orders() -> Orders<NoStats, NoReload> {
+    fn orders() -> Orders<NoStats, NoReload, NoUpgrade> {
         Orders {
             stats: || Err(Error::Stopped),
             reload: || Err("adit.ron:3:5: unknown key".into()),
+            upgrade: || Err("the new process ended".into()),
         }
     }
 
@@ -314,6 +368,8 @@ mod tests {
             (Method::Post, "/stats", 405, "GET"),
             (Method::Post, "/reload", 409, "adit.ron:3:5"),
             (Method::Get, "/reload", 405, "POST"),
+            (Method::Post, "/upgrade", 409, "the new process ended"),
+            (Method::Get, "/upgrade", 405, "POST"),
             (Method::Get, "/", 404, ""),
         ] {
             let answer = client::send(&address, method, target, TIMEOUT).expect("an answer");
@@ -364,6 +420,7 @@ mod tests {
         let expected = Instance {
             pid: std::process::id(),
             socket: path,
+            left: false,
         };
         assert_eq!(instances(std::slice::from_ref(&folder)), [expected]);
         assert!(!stale.exists() && folder.join("other").exists());

@@ -4,11 +4,13 @@
 //! are safe to call:
 //!
 //! - [`account`]: users and groups;
+//! - [`activation`]: what a process is handed at its start;
 //! - [`cpu`]: the CPUs that this process may use, and pinning to one;
 //! - [`cpu_time`]: what processes and threads have used of them;
 //! - [`landlock`]: where this process may write;
 //! - `local_time`: the offset that syslog stamps need;
 //! - `memory`: what the allocator keeps;
+//! - [`notify`]: what a service tells its manager;
 //! - [`preflight`]: what this machine refuses, and how that is mended;
 //! - [`privileges`]: giving up what a process may do beyond others;
 //! - [`process`]: what the kernel keeps of this process;
@@ -27,11 +29,13 @@
 #![allow(unsafe_code)]
 
 pub mod account;
+pub mod activation;
 pub mod cpu;
 pub mod cpu_time;
 pub mod landlock;
 pub(crate) mod local_time;
 pub(crate) mod memory;
+pub mod notify;
 pub mod preflight;
 pub mod privileges;
 pub mod process;
