@@ -66,6 +66,8 @@
 //!   [`sys::preflight`] finds what a machine will refuse.
 //! - [`tls`]: certificates; [`tunnel::relay`]: the two directions of a tunnel,
 //!   without sockets or clock.
+//! - [`upgrade`]: how a process takes over from another, without closing a
+//!   listener.
 //!
 //! The rings of a program that uses this library are set up without
 //! `IORING_SETUP_COOP_TASKRUN` unless its build script passes the link argument
@@ -96,8 +98,9 @@ pub mod sys;
 mod timer;
 pub mod tls;
 pub mod tunnel;
+pub mod upgrade;
 
 pub use config::Config;
 pub use control::Outcome;
 pub use error::Error;
-pub use server::{Handle, Layout, Running, Server};
+pub use server::{Handle, Inheritance, Layout, Running, Server};

@@ -459,6 +459,43 @@ pub const WATCH_FOLDER_MAX: usize = 1 << 20;
 /// How long `adit reload` waits for the outcome.
 pub const RELOAD_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How long a new process may take to serve when it is to take over from a
+/// running one; then it is ended, and the old one goes on.
+pub const UPGRADE_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long each message between the two may take, and the last word of the old
+/// process to the new one.
+pub const UPGRADE_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How often an upgrade that waits for the new process looks whether it has
+/// ended, or the server is to stop.
+pub const UPGRADE_LOOK: Duration = Duration::from_millis(50);
+
+/// How long a new process that comes to nothing may take to end of itself.
+pub const UPGRADE_GRACE: Duration = Duration::from_secs(1);
+
+/// How long the old process waits for requests of those that have reached its
+/// admin endpoint when that was the new one's already.
+pub const ADMIN_LEAVE: Duration = Duration::from_millis(250);
+
+/// The longest message between the two, in bytes.
+pub const UPGRADE_MESSAGE_MAX: usize = 64 * 1024;
+
+/// The longest reason for which a new process gave up that is kept, in bytes.
+pub const UPGRADE_REASON_MAX: usize = 16 * 1024;
+
+/// The most descriptors of one message: what the kernel takes (SCM_MAX_FD,
+/// unix(7)).
+pub const PASSED_DESCRIPTORS_MAX: usize = 253;
+
+/// How often a service manager is told how many tunnels are open, if that has
+/// changed.
+pub const SERVICE_STATUS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long a service manager may take to read that there is another main
+/// process.
+pub const SERVICE_BARRIER_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How deep brackets may be nested in a configuration file.
 pub const CONFIG_DEPTH_MAX: usize = 32;
 

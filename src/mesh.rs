@@ -7,7 +7,7 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::Address;
 use crate::error::Error;
@@ -36,7 +36,7 @@ pub(crate) enum Order {
         plan: Arc<Plan>,
         /// For each listener of the plan: its sockets if it is new, none if
         /// the shard has them already.
-        sockets: Vec<Option<Vec<OwnedFd>>>,
+        sockets: Vec<Option<Vec<Arc<OwnedFd>>>>,
     },
     /// Take up what was prepared.
     Commit { generation: u64 },
@@ -69,7 +69,11 @@ pub(crate) enum Order {
     },
     /// Stop accepting, the queues being emptied first, and report when the
     /// last tunnel has ended.
-    Drain,
+    Drain {
+        /// The listeners, by their addresses as configured, that another
+        /// process has too: their queues are left to it.
+        left: Arc<[Address]>,
+    },
     /// End every tunnel now.
     Cut,
     /// Leave.
@@ -161,13 +165,21 @@ pub(crate) enum Command {
     },
     /// Have a backend get tunnels, or none.
     Enable(Switch),
+    /// Tell the keys that tickets are sealed with, and in what time they change,
+    /// for the process that is to take over.
+    TicketKeys {
+        reply: flume::Sender<(TicketKeys, Duration)>,
+    },
+    /// Drain, and leave these listeners, by their addresses as configured, to
+    /// the process with that id.
+    HandOver { left: Vec<Address>, to: u32 },
     /// Count a reload that was refused before any shard was asked.
     ReloadRefused,
     /// Take up another configuration.
     Reload {
         plan: Arc<Plan>,
         /// For each shard, what [`Order::Prepare`] hands to it.
-        sockets: Vec<Vec<Option<Vec<OwnedFd>>>>,
+        sockets: Vec<Vec<Option<Vec<Arc<OwnedFd>>>>>,
         /// What the listeners are then.
         listeners: Vec<ListenerStats>,
         reply: flume::Sender<Result<(), Error>>,

@@ -66,6 +66,8 @@ impl Addresses {
     ) -> Self {
         match address {
             Address::Unix(path) => Self::Fixed(Rc::new([Peer::Unix(path.clone())])),
+            // No backend has such an address; there is nothing to connect to.
+            Address::Systemd(_) => Self::Fixed(Rc::new([])),
             Address::Tcp {
                 host: Host::Ip(ip),
                 port,

@@ -35,7 +35,8 @@ pub(super) fn check(options: &Options) -> Result<(), BenchError> {
     if let Address::Tcp {
         host: Host::Any, ..
     }
-    | Address::Tcp { port: 0, .. } = options.target
+    | Address::Tcp { port: 0, .. }
+    | Address::Systemd(_) = options.target
     {
         return usage(format!("{} is nothing to connect to", options.target));
     }
@@ -101,7 +102,8 @@ pub(super) fn resolve(target: &Address) -> Result<Peer, BenchError> {
             host: Host::Name(name),
             port,
         } => (name.as_str(), *port),
-        Address::Tcp {
+        Address::Systemd(_)
+        | Address::Tcp {
             host: Host::Any, ..
         } => {
             return Err(BenchError::Usage(format!(

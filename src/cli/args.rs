@@ -80,6 +80,9 @@ pub(crate) enum Command {
     Close(CloseArgs),
     /// Have a running server read its configuration, certificates and keys again
     Reload(ReloadArgs),
+    /// Have a running server leave its work to a new process of its program, without closing a
+    /// listener
+    Upgrade(TargetArgs),
     /// Have a running server stop as SIGTERM does: open tunnels may end
     Drain(DrainArgs),
     /// Make and rotate files of session ticket keys

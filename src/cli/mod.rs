@@ -18,10 +18,12 @@ mod plan;
 mod privileges;
 mod reload;
 mod run;
+mod service;
 mod source;
 mod stats;
 mod ticket_keys;
 mod top;
+mod upgrade;
 mod watch;
 
 use std::ffi::OsString;
@@ -62,6 +64,7 @@ fn carry_out(plan: Plan) -> Result<Exit, Failure> {
         Plan::Check(plan, format) => check::run(&plan, format),
         Plan::Stats(plan) => stats::run(&plan),
         Plan::Reload(of, format) => reload::run(&of, format),
+        Plan::Upgrade(of) => upgrade::run(&of),
         Plan::Top(args) => top::run(args),
         Plan::Operate(work) => operator::run(work),
         Plan::TicketKeys(command) => ticket_keys::run(command),

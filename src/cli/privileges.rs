@@ -327,7 +327,7 @@ fn needed(config: &Config) -> Vec<Capability> {
     // Else a reload could not move such a listener to another address.
     let low = |address: &Address| match address {
         Address::Tcp { port, .. } => (1..first).contains(port),
-        Address::Unix(_) => false,
+        Address::Unix(_) | Address::Systemd(_) => false,
     };
     let listeners = config.listeners.iter().map(|l| &l.address);
     let metrics = config.metrics.iter().map(|metrics| &metrics.address);

@@ -2,8 +2,9 @@
 //!
 //! The server has the main thread. `adit-signals` turns signals into orders;
 //! `adit-reload` reads the configuration again when it is told to, so that a
-//! slow reload never keeps a SIGTERM waiting; `adit-watch` does so when a file
-//! has changed.
+//! slow reload never keeps a SIGTERM waiting, and `adit-upgrade` starts a new
+//! process; `adit-watch` reloads when a file has changed; `adit-service` tells a
+//! service manager how things are.
 
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,26 +14,51 @@ use std::time::Duration;
 use adit::config::{Admin, LogSink};
 use adit::control::admin::{self, Drained, Draining, Orders};
 use adit::control::exporter::{self, Exporter, Sources};
+use adit::http::Running;
 use adit::logging::{self, Guard};
 use adit::metrics::{Stats, TunnelId, TunnelList, TunnelQuery, TunnelStats};
 use adit::sys::signals::unblock;
-use adit::{Config, Error, Handle, Outcome, Server, notice};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use adit::{Config, Error, Handle, Inheritance, Outcome, Server, notice};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
 use super::exit::{Exit, Failure};
 use super::plan::RunPlan;
 use super::privileges::{Confinement, Privileges};
+use super::service::Service;
+use super::upgrade::{self, Endpoint, Succession, Upgrader};
 use super::watch::{Watched, Watcher};
 
 pub(crate) fn run(plan: RunPlan) -> Result<Exit, Failure> {
+    let (succession, inheritance) = Succession::find()?;
+    let predecessor = succession.predecessor.clone();
+    let done = configure(plan, succession, inheritance);
+    if let Err(failure) = &done {
+        Succession::fail(predecessor.as_deref(), &failure.message);
+    }
+    done
+}
+
+fn configure(
+    plan: RunPlan,
+    succession: Succession,
+    inheritance: Inheritance,
+) -> Result<Exit, Failure> {
     let mut watched = Watched::default();
     let config = watched.config(&plan)?;
     // While there is one thread.
     let privileges = Privileges::prepare(&config, Some(&plan.source))?;
     let log = Arc::new(logging::install(&config.log)?);
     let syslog = config.log.sink != LogSink::Stderr;
-    let done = start(plan, config, watched, privileges, &log);
+    let done = start(
+        plan,
+        config,
+        watched,
+        privileges,
+        &log,
+        succession,
+        inheritance,
+    );
     if let Err(failure) = &done
         && syslog
     {
@@ -48,24 +74,38 @@ fn start(
     mut watched: Watched,
     privileges: Privileges,
     log: &Arc<Guard>,
+    mut succession: Succession,
+    mut inheritance: Inheritance,
 ) -> Result<Exit, Failure> {
+    upgrade::announce(succession.predecessor.as_deref(), &inheritance);
+    succession.service = Service::from_environment();
     // Before anything is bound: from here on a signal is an order.
     let signals = Steering::signals()?;
     let admin = config.admin.clone();
-    let metrics = exporter::Prepared::new(config.metrics.as_ref())?;
-    let server = Server::new(config.clone())?;
+    succession.admin = upgrade::admin_left(&admin, &mut inheritance);
+    let left = upgrade::metrics_left(&config, &mut inheritance);
+    let metrics = exporter::Prepared::new(config.metrics.as_ref(), left)?;
+    let server = Server::inheriting(config.clone(), inheritance)?;
     // Before any thread speaks with the network.
     let confinement = privileges.give_up(&config, watched.files())?;
     watched.look_again();
     announce(&server);
     let exporter = Arc::new(exporting(&server.handle()));
-    exporter.take_up(metrics)?;
+    succession.exporter = Some(exporter.clone());
+    if succession.predecessor.is_none() {
+        exporter.take_up(metrics)?;
+        upgrade::lend_metrics(&exporter, None, &server.handle());
+    } else {
+        // Its own is there until it has handed over.
+        succession.metrics = Some(metrics);
+    }
     let first = watched.every();
     let reloader = Arc::new(Reloader {
         plan,
         handle: server.handle(),
         log: Arc::clone(log),
         admin: admin.clone(),
+        service: succession.service.clone(),
         exporter,
         confinement,
         watched: Mutex::new(watched),
@@ -77,7 +117,9 @@ fn start(
         },
         first,
     )?;
-    serve(server, &admin, signals, move || reloader.reload())
+    serve(server, &admin, signals, succession, move || {
+        reloader.reload()
+    })
 }
 
 type Figures = Box<dyn Fn() -> Result<Stats, Error> + Send + Sync>;
@@ -100,6 +142,7 @@ pub(crate) fn serve<R>(
     server: Server,
     admin: &Admin,
     signals: Signals,
+    mut succession: Succession,
     reload: R,
 ) -> Result<Exit, Failure>
 where
@@ -107,18 +150,79 @@ where
 {
     let handle = server.handle();
     let reload = Arc::new(reload);
+    let service = succession.service.clone();
+    let endpoint = Endpoint::default();
+    let upgrader = Upgrader::new(handle.clone(), &succession, admin, endpoint.clone());
+    let upgrader = Arc::new(upgrader);
     let desk = Desk {
         handle: handle.clone(),
         reload: Arc::clone(&reload),
+        upgrader: Arc::clone(&upgrader),
         end: Arc::default(),
     };
     let end = Arc::clone(&desk.end);
-    let _admin = admin::start(admin, desk)?;
-    let _steering = Steering::start(signals, handle, reload)?;
-    let ended = server.serve_forever();
+    let (left, metrics) = (succession.admin.take(), succession.metrics.take());
+    let predecessor = succession.predecessor.as_deref();
+    let place = |running: Option<Running>| {
+        upgrade::lend_admin(admin, running.as_ref(), &handle);
+        *endpoint.lock().unwrap_or_else(PoisonError::into_inner) = running;
+    };
+    // The predecessor's own endpoint is there until it has handed over. A socket
+    // that is elsewhere is had at once, or this process does not serve.
+    let is_elsewhere = matches!((admin, &left), (Admin::Path(_), None));
+    let waiting = if predecessor.is_none() || is_elsewhere {
+        place(admin::start(admin, desk)?);
+        None
+    } else {
+        Some(desk)
+    };
+    let steers = Steers {
+        handle: handle.clone(),
+        service: service.clone(),
+        reload,
+        upgrade: move || upgrader.upgrade(),
+    };
+    let _steering = Steering::start(signals, steers)?;
+    let running = server.start()?;
+    if let Some(predecessor) = predecessor {
+        predecessor.relieve(&handle)?;
+        if let (Some(exporter), Some(metrics)) = (&succession.exporter, metrics) {
+            match exporter.take_up(metrics) {
+                Ok(()) => exporter.own_files(),
+                Err(error) => log::error!("{error}"),
+            }
+            upgrade::lend_metrics(exporter, None, &handle);
+        }
+    }
+    if let Some(desk) = waiting {
+        match admin::start_at(left, admin, desk) {
+            Ok(running) => place(running),
+            // It serves; there is no way back.
+            Err(error) => log::error!("no admin endpoint: {error}"),
+        }
+    }
+    if service.is_one() {
+        match handle.await_serving() {
+            Ok(()) => service.ready(),
+            // It was told to stop meanwhile.
+            Err(Error::Stopped) => {}
+            Err(error) => log::error!("the service manager is not told ready: {error}"),
+        }
+    }
+    let _attendance = service.attend(handle.clone())?;
+    let outcome = running.wait();
     // Before the endpoint goes, which gives the answers that it owes.
-    end.tell(&ended);
-    match ended? {
+    end.tell(&outcome);
+    service.stopping();
+    let admin = endpoint
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    if let Some(admin) = &admin {
+        // Somebody may be waiting to hear how it ended.
+        admin.finish();
+    }
+    match outcome? {
         Outcome::Drained => {
             notice!("stopped; every tunnel had ended");
             Ok(Exit::Clean)
@@ -134,6 +238,7 @@ where
 struct Desk<R> {
     handle: Handle,
     reload: Arc<R>,
+    upgrader: Arc<Upgrader>,
     end: Arc<End>,
 }
 
@@ -219,6 +324,10 @@ where
     fn reload(&self) -> Result<(), String> {
         (self.reload)()
     }
+
+    fn upgrade(&self) -> Result<String, String> {
+        self.upgrader.upgrade()
+    }
 }
 
 /// One line for each listener. That all shards serve is the server's to say.
@@ -241,6 +350,7 @@ struct Reloader {
     log: Arc<Guard>,
     /// Where the admin endpoint is, which a reload does not move.
     admin: Admin,
+    service: Service,
     exporter: Arc<ServerExporter>,
     confinement: Confinement,
     watched: Mutex<Watched>,
@@ -271,6 +381,13 @@ impl Reloader {
     }
 
     fn reload_watched(&self, watched: &mut Watched) -> Result<(), String> {
+        self.service.reloading();
+        let outcome = self.take_up(watched);
+        self.service.reloaded(&outcome);
+        outcome
+    }
+
+    fn take_up(&self, watched: &mut Watched) -> Result<(), String> {
         let outcome = watched
             .config(&self.plan)
             .inspect_err(|_| self.handle.reload_refused())
@@ -293,9 +410,11 @@ impl Reloader {
             Ok((lines, admin, metrics)) => {
                 self.log.reconfigure(&lines);
                 notice!("reloaded: the new configuration is in use");
+                let before = self.exporter.sockets().map(|(address, _)| address);
                 if let Err(error) = self.exporter.take_up(metrics) {
                     log::error!("{error}");
                 }
+                upgrade::lend_metrics(&self.exporter, before, &self.handle);
                 if admin != self.admin {
                     log::warn!("the admin endpoint stays where it is until adit is restarted");
                 }
@@ -321,44 +440,95 @@ pub(crate) struct Steering {
 impl Steering {
     /// Takes the signals over; they wait until [`start`](Self::start).
     pub(crate) fn signals() -> Result<Signals, Failure> {
-        const OURS: [i32; 4] = [SIGTERM, SIGINT, SIGHUP, SIGUSR1];
+        const OURS: [i32; 5] = [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2];
         Signals::new(OURS)
             // Only now that they end nothing any more.
             .and_then(|signals| unblock(&OURS).map(|()| signals))
             .map_err(|error| Failure::runtime(format!("signals cannot be handled: {error}")))
     }
 
-    fn start<R>(mut signals: Signals, handle: Handle, reload: Arc<R>) -> Result<Self, Failure>
+    fn start<R, U>(mut signals: Signals, steers: Steers<R, U>) -> Result<Self, Failure>
     where
         R: Fn() -> Result<(), String> + Send + Sync + 'static,
+        U: Fn() -> Result<String, String> + Send + 'static,
     {
         let closer = signals.handle();
-        // One waiting order is enough: it reads what is there when its turn
-        // comes.
-        let (orders, waiting) = sync_channel::<()>(1);
-        let no_thread = |error| Failure::runtime(format!("no thread for signals: {error}"));
-        let reloading = thread::Builder::new()
-            .name("adit-reload".into())
-            .spawn(move || {
-                while waiting.recv().is_ok() {
-                    // Success and failure were both logged.
-                    let _ = reload();
-                }
-            })
-            .map_err(no_thread)?;
+        let Steers {
+            handle,
+            service,
+            reload,
+            upgrade,
+        } = steers;
+        // Success and failure are both logged where they come about.
+        let reloading = Works::start("adit-reload", move || {
+            let _ = reload();
+        })?;
+        let upgrading = Works::start("adit-upgrade", move || {
+            let _ = upgrade();
+        })?;
         let thread = thread::Builder::new()
             .name("adit-signals".into())
-            .spawn(move || {
-                obey(&mut signals, &handle, &orders);
-                drop(orders);
-                let _ = reloading.join();
-            })
+            .spawn(move || obey(&mut signals, &handle, &service, &reloading, &upgrading))
             .map_err(no_thread)?;
         Ok(Self {
             signals: closer,
             thread: Some(thread),
         })
     }
+}
+
+/// What signals steer.
+struct Steers<R, U> {
+    handle: Handle,
+    service: Service,
+    reload: Arc<R>,
+    upgrade: U,
+}
+
+/// Work that takes its time, on a thread of its own. Dropping it ends the
+/// thread, once the work that is under way is done.
+struct Works {
+    orders: Option<SyncSender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Works {
+    fn start(name: &str, work: impl Fn() + Send + 'static) -> Result<Self, Failure> {
+        // One waiting order is enough: it reads what is there when its turn
+        // comes.
+        let (orders, waiting) = sync_channel::<()>(1);
+        let thread = thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                while waiting.recv().is_ok() {
+                    work();
+                }
+            })
+            .map_err(no_thread)?;
+        Ok(Self {
+            orders: Some(orders),
+            thread: Some(thread),
+        })
+    }
+
+    /// Whether the order will be carried out, or one that waits already.
+    fn order(&self) -> bool {
+        let sent = self.orders.as_ref().map(|orders| orders.try_send(()));
+        matches!(sent, Some(Ok(()) | Err(TrySendError::Full(()))))
+    }
+}
+
+impl Drop for Works {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn no_thread(error: std::io::Error) -> Failure {
+    Failure::runtime(format!("no thread for signals: {error}"))
 }
 
 impl Drop for Steering {
@@ -370,19 +540,29 @@ impl Drop for Steering {
     }
 }
 
-fn obey(signals: &mut Signals, handle: &Handle, reloads: &SyncSender<()>) {
+fn obey(
+    signals: &mut Signals,
+    handle: &Handle,
+    service: &Service,
+    reloads: &Works,
+    upgrades: &Works,
+) {
     let mut stopping = false;
     for signal in signals.forever() {
         match signal {
-            SIGHUP => match reloads.try_send(()) {
-                Ok(()) | Err(TrySendError::Full(())) => {}
-                Err(TrySendError::Disconnected(())) => {
-                    log::error!("SIGHUP: cannot reload any more")
+            SIGHUP => {
+                if !reloads.order() {
+                    log::error!("SIGHUP: cannot reload any more");
                 }
-            },
+            }
             SIGUSR1 => {
                 logging::reopen();
                 handle.reopen_logs();
+            }
+            SIGUSR2 => {
+                if !upgrades.order() {
+                    log::error!("SIGUSR2: cannot upgrade any more");
+                }
             }
             _ if !stopping => {
                 stopping = true;
@@ -394,6 +574,7 @@ fn obey(signals: &mut Signals, handle: &Handle, reloads: &SyncSender<()>) {
                         "SIGTERM"
                     }
                 );
+                service.stopping();
                 handle.shutdown();
             }
             _ => {

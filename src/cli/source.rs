@@ -202,6 +202,9 @@ fn check_backend(backend: &Address) -> Result<(), Wrong> {
         } => conflict(format!(
             "--backend {backend}: * is no place to connect to; write a host, such as 127.0.0.1"
         )),
+        Address::Systemd(_) => conflict(format!(
+            "--backend {backend} is a place to listen on; write HOST:PORT or unix:/path"
+        )),
         Address::Tcp { port: 0, .. } => {
             conflict(format!("--backend {backend}: nothing listens on port 0"))
         }

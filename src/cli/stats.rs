@@ -50,7 +50,11 @@ impl Target {
             return Ok(Address::Unix(path.clone()));
         }
         let folders = admin::folders();
-        let found = admin::instances(&folders);
+        let mut found = admin::instances(&folders);
+        // One that only sees its tunnels through is meant if it is named.
+        if matches!(self, Self::TheOnlyOne) && found.iter().any(|instance| !instance.left) {
+            found.retain(|instance| !instance.left);
+        }
         let socket = match (self, found.as_slice()) {
             (Self::Pid(pid), _) => found
                 .iter()

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 /// A place to listen on or to connect to: `HOST:PORT`, `[v6]:PORT`, `*:PORT`
-/// or `unix:/path`.
+/// or `unix:/path`; and, to listen on only, `systemd:NAME`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Address {
     /// TCP.
@@ -18,6 +18,9 @@ pub enum Address {
     },
     /// A Unix stream socket.
     Unix(PathBuf),
+    /// The sockets of that name (FileDescriptorName=, systemd.socket(5)) that
+    /// systemd has bound and passes at the start: a place to listen on only.
+    Systemd(String),
 }
 
 /// The host part of a TCP address.
@@ -53,6 +56,7 @@ impl Address {
                 port,
             },
             Self::Unix(path) => Self::Unix(path.clone()),
+            Self::Systemd(name) => Self::Systemd(name.clone()),
         }
     }
 
@@ -63,6 +67,7 @@ impl Address {
     pub fn conflicts_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Unix(one), Self::Unix(other)) => one == other,
+            (Self::Systemd(one), Self::Systemd(other)) => one == other,
             (Self::Tcp { host, port }, Self::Tcp { host: h, port: p }) => {
                 *port != 0 && port == p && host.overlaps(h)
             }
@@ -97,6 +102,7 @@ impl fmt::Display for Address {
                 Host::Name(name) => write!(f, "{name}:{port}"),
             },
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Systemd(name) => write!(f, "systemd:{name}"),
         }
     }
 }
@@ -107,6 +113,9 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if let Some(path) = text.strip_prefix("unix:") {
             return unix(text, path);
+        }
+        if let Some(name) = text.strip_prefix("systemd:") {
+            return systemd(text, name);
         }
         if let Some((scheme, rest)) = text.split_once("://") {
             return Err(AddressError(format!(
@@ -175,6 +184,19 @@ fn unix(text: &str, path: &str) -> Result<Address, AddressError> {
     }
 }
 
+/// Names are what systemd takes for FileDescriptorName= (systemd.socket(5)).
+fn systemd(text: &str, name: &str) -> Result<Address, AddressError> {
+    let fits = |b: u8| (b' '..0x7f).contains(&b) && b != b':';
+    if (1..=255).contains(&name.len()) && name.bytes().all(fits) {
+        Ok(Address::Systemd(name.to_owned()))
+    } else {
+        Err(AddressError(format!(
+            "\"{text}\" names no socket: write systemd:NAME with the FileDescriptorName= of the \
+             socket unit, 1 to 255 ASCII characters without a colon"
+        )))
+    }
+}
+
 fn parse_host(text: &str, host: &str, port: u16) -> Result<Host, AddressError> {
     if host == "*" {
         return Ok(Host::Any);
@@ -237,6 +259,7 @@ mod tests {
             "localhost:0",
             "db-1.internal_net:5432",
             "unix:/run/x.sock",
+            "systemd:https",
         ] {
             let address: Address = text.parse().unwrap_or_else(|e| panic!("{text}: {e}"));
             assert_eq!(address.to_string(), text);
@@ -263,6 +286,8 @@ mod tests {
             ("a..b:80", "no host name"),
             ("a b:80", "no host name"),
             ("unix:run/x", "absolute"),
+            ("systemd:", "FileDescriptorName="),
+            ("systemd:a:443", "without a colon"),
         ] {
             let error = text.parse::<Address>().unwrap_err().to_string();
             assert!(error.contains(hint), "{text}: {error}");

@@ -45,7 +45,7 @@ impl Config {
     pub fn written(&self) -> Vec<PathBuf> {
         let sockets = self.listeners.iter().filter_map(|l| match &l.address {
             Address::Unix(path) => Some(path),
-            Address::Tcp { .. } => None,
+            Address::Tcp { .. } | Address::Systemd(_) => None,
         });
         let servers = self.listeners.iter().filter_map(|l| l.tls.as_ref());
         let clients = self.services.iter().filter_map(|s| s.tls.as_ref());
@@ -64,7 +64,7 @@ impl Config {
         };
         let metrics = self.metrics.iter().filter_map(|m| match &m.address {
             Address::Unix(path) => Some(path),
-            Address::Tcp { .. } => None,
+            Address::Tcp { .. } | Address::Systemd(_) => None,
         });
         let mut written: Vec<PathBuf> = sockets
             .chain(metrics)

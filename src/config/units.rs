@@ -199,7 +199,7 @@ scalar! {
 
 scalar! {
     /// A place to listen on.
-    ListenAddress(Address) = |scalar: Scalar| address(scalar, "an address such as \"*:443\" or \"unix:/run/name.sock\"")
+    ListenAddress(Address) = |scalar: Scalar| address(scalar, "an address such as \"*:443\", \"unix:/run/name.sock\" or \"systemd:https\"")
 }
 
 scalar! {
@@ -410,6 +410,10 @@ fn backend(scalar: Scalar) -> Result<Address, String> {
                 Host::Name(name) => name,
                 _ => "it",
             }
+        )),
+        Address::Systemd(_) => Err(format!(
+            "\"{address}\" is no place to connect to, but one to listen on; write HOST:PORT or \
+             unix:/path"
         )),
         _ => Ok(address),
     }

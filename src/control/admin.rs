@@ -28,6 +28,8 @@ pub struct Instance {
     pub pid: u32,
     /// Its socket.
     pub socket: PathBuf,
+    /// It has left its work to another process, and drains.
+    pub left: bool,
 }
 
 /// Starts the endpoint where the configuration says. `Ok(None)` if it is off,
@@ -37,10 +39,24 @@ pub struct Instance {
 /// # Errors
 /// [`Error::System`] if the socket of [`Admin::Path`] cannot be had.
 pub fn start(admin: &Admin, orders: impl Orders) -> Result<Option<Running>, Error> {
-    let bound = match admin {
-        Admin::Off => return Ok(None),
-        Admin::Path(path) => bind_at(path).map(|listener| (listener, path.clone())),
-        Admin::Auto => match bind_auto() {
+    start_at(None, admin, orders)
+}
+
+/// As [`start`], and serves at the socket of [`Admin::Path`] that another process
+/// has left, if it has.
+///
+/// # Errors
+/// Those of [`start`].
+pub fn start_at(
+    left: Option<UnixListener>,
+    admin: &Admin,
+    orders: impl Orders,
+) -> Result<Option<Running>, Error> {
+    let bound = match (admin, left) {
+        (Admin::Off, _) => return Ok(None),
+        (Admin::Path(path), Some(left)) => Ok((left, path.clone())),
+        (Admin::Path(path), None) => bind_at(path).map(|listener| (listener, path.clone())),
+        (Admin::Auto, _) => match bind_auto() {
             Ok(bound) => Ok(bound),
             Err(why) => {
                 log::warn!(
@@ -58,6 +74,18 @@ pub fn start(admin: &Admin, orders: impl Orders) -> Result<Option<Running>, Erro
     .unlink_at_end(&path);
     log::debug!("admin endpoint at {}", path.display());
     Ok(Some(running))
+}
+
+/// Another process has taken over: whoever looks for one that serves is not to
+/// find this one. By its process id it is found all the same.
+pub fn step_aside(running: &Running) {
+    let Some(path) = running.path() else {
+        return;
+    };
+    let aside = path.with_file_name(format!("{LEFT}{}{SUFFIX}", std::process::id()));
+    if let Err(error) = running.move_to(aside) {
+        log::warn!("the admin endpoint stays at {}: {error}", path.display());
+    }
 }
 
 /// The folder of sockets that root makes for whom it becomes, and that a service
@@ -215,12 +243,13 @@ fn sweep(folder: &Path) -> Vec<Instance> {
     };
     let mut alive = Vec::new();
     for entry in entries.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(socket_pid) else {
+        let name = entry.file_name();
+        let Some((pid, left)) = name.to_str().and_then(socket_pid) else {
             continue;
         };
         let socket = entry.path();
         match UnixStream::connect(&socket) {
-            Ok(_) => alive.push(Instance { pid, socket }),
+            Ok(_) => alive.push(Instance { pid, socket, left }),
             // A live process may be between its bind and its listen.
             Err(error)
                 if error.kind() == io::ErrorKind::ConnectionRefused
@@ -234,15 +263,24 @@ fn sweep(folder: &Path) -> Vec<Instance> {
     alive
 }
 
+/// What the names of sockets begin with; those of processes that have left
+/// their work to another; and what all end with.
+const SERVES: &str = "admin-";
+const LEFT: &str = "left-";
+const SUFFIX: &str = ".sock";
+
 fn socket_name(pid: u32) -> String {
-    format!("admin-{pid}.sock")
+    format!("{SERVES}{pid}{SUFFIX}")
 }
 
-fn socket_pid(name: &str) -> Option<u32> {
-    name.strip_prefix("admin-")?
-        .strip_suffix(".sock")?
-        .parse()
-        .ok()
+/// The process, and whether it has left its work to another.
+fn socket_pid(name: &str) -> Option<(u32, bool)> {
+    let name = name.strip_suffix(SUFFIX)?;
+    let (pid, left) = match name.strip_prefix(SERVES) {
+        Some(pid) => (pid, false),
+        None => (name.strip_prefix(LEFT)?, true),
+    };
+    Some((pid.parse().ok()?, left))
 }
 
 #[cfg(test)]
@@ -277,6 +315,9 @@ mod tests {
         }
         fn enable_backend(&self, service: &str, _: &str, _: bool) -> Result<Vec<usize>, Error> {
             Err(Error::Unknown(format!("there is no service {service}")))
+        }
+        fn upgrade(&self) -> Result<String, String> {
+            Err("the new process ended".into())
         }
         fn reload(&self) -> Result<(), String> {
             Err("adit.ron:3:5: unknown key".into())
@@ -319,6 +360,8 @@ mod tests {
                 "a b",
             ),
             (Method::Post, "/backends/enable?service=a", 400, "backend="),
+            (Method::Post, "/upgrade", 409, "the new process ended"),
+            (Method::Get, "/upgrade", 405, "POST"),
             (Method::Get, "/", 404, ""),
         ] {
             let answer = client::send(&address, method, target, TIMEOUT).expect("an answer");
@@ -369,6 +412,7 @@ mod tests {
         let expected = Instance {
             pid: std::process::id(),
             socket: path,
+            left: false,
         };
         assert_eq!(instances(std::slice::from_ref(&folder)), [expected]);
         assert!(!stale.exists() && folder.join("other").exists());

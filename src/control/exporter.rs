@@ -42,24 +42,16 @@ pub struct Exporter<S, P> {
 pub struct Prepared {
     metrics: Option<Metrics>,
     /// `None`: what is listened on already.
-    doors: Option<Vec<Door>>,
-}
-
-/// One socket that listens.
-#[derive(Debug)]
-struct Door {
-    address: Address,
-    fd: OwnedFd,
-    /// Removed when this is dropped.
-    file: Option<SocketFile>,
+    bound: Option<Vec<Bound>>,
 }
 
 /// What is being listened on.
 struct At {
     address: Address,
-    _running: Vec<Running>,
+    /// Each with what it listens on.
+    running: Vec<(Address, Running)>,
     /// Removed when this is dropped.
-    _files: Vec<SocketFile>,
+    files: Vec<SocketFile>,
 }
 
 struct Shared<S, P> {
@@ -70,54 +62,33 @@ struct Shared<S, P> {
 }
 
 impl Prepared {
-    /// Binds what the configuration names: before the server itself, so that
-    /// nothing is served where it cannot be had.
+    /// Binds what the configuration names, unless another process has left these
+    /// sockets for it, each with what it is bound to: before the server itself,
+    /// so that nothing is served where it cannot be had.
     ///
     /// # Errors
     ///
     /// [`Error::System`] if it cannot be bound.
-    pub fn new(metrics: Option<&Metrics>) -> Result<Self, Error> {
+    pub fn new(metrics: Option<&Metrics>, left: Vec<(Address, OwnedFd)>) -> Result<Self, Error> {
         let bind = |metrics: &Metrics| {
+            if !left.is_empty() {
+                let left = left
+                    .into_iter()
+                    .map(|(address, fd)| Bound::left(address, fd));
+                return Ok(left.collect());
+            }
             let bound = socket::bind_group(&metrics.address, 1, limits::METRICS_BACKLOG);
             let bound = bound.map_err(|error| Error::System(format!("metrics: {error}")))?;
-            let mut doors = Vec::with_capacity(bound.len());
-            for bound in bound {
+            for bound in &bound {
                 bound
                     .listen()
                     .map_err(|error| Error::System(format!("metrics: {error}")))?;
-                doors.extend(Door::of(bound));
             }
-            Ok(doors)
+            Ok(bound)
         };
         Ok(Self {
             metrics: metrics.cloned(),
-            doors: metrics.map(bind).transpose()?,
-        })
-    }
-
-    /// Takes sockets that listen already, each with what it is bound to, and
-    /// whose files are another's to remove.
-    pub fn inheriting(metrics: &Metrics, sockets: Vec<(Address, OwnedFd)>) -> Self {
-        let door = |(address, fd)| Door {
-            address,
-            fd,
-            file: None,
-        };
-        Self {
-            metrics: Some(metrics.clone()),
-            doors: Some(sockets.into_iter().map(door).collect()),
-        }
-    }
-}
-
-impl Door {
-    /// It was bound for one.
-    fn of(bound: Bound) -> Option<Self> {
-        let fd = bound.fds.into_iter().next()?;
-        Some(Self {
-            address: bound.address,
-            fd,
-            file: bound.file,
+            bound: metrics.map(bind).transpose()?,
         })
     }
 }
@@ -150,9 +121,9 @@ where
         match (metrics, &*at) {
             (Some(metrics), Some(at)) if metrics.address == at.address => Ok(Prepared {
                 metrics: Some(metrics.clone()),
-                doors: None,
+                bound: None,
             }),
-            _ => Prepared::new(metrics),
+            _ => Prepared::new(metrics, Vec::new()),
         }
     }
 
@@ -171,45 +142,81 @@ where
             return Ok(());
         };
         *lock(&self.shared.ready_backends) = ready_backends;
-        let Some(doors) = prepared.doors else {
+        let Some(group) = prepared.bound else {
             return Ok(());
         };
-        let mut running = Vec::with_capacity(doors.len());
+        let mut running = Vec::with_capacity(group.len());
         let mut files = Vec::new();
-        for Door {
-            address: shown,
-            fd,
-            file,
-        } in doors
-        {
-            files.extend(file);
-            let listener: Listener = match shown {
-                Address::Tcp { .. } => TcpListener::from(fd).into(),
-                Address::Unix(_) => UnixListener::from(fd).into(),
-            };
-            let shared = self.shared.clone();
-            let served = listener.set_blocking().and_then(|()| {
-                http::serve(listener, "adit-metrics", move |request| {
+        for bound in group {
+            let shown = bound.address.to_string();
+            files.extend(bound.file);
+            for fd in bound.fds {
+                let listener: Listener = match bound.address {
+                    Address::Unix(_) => UnixListener::from(fd).into(),
+                    _ => TcpListener::from(fd).into(),
+                };
+                let shared = self.shared.clone();
+                let served = http::serve(listener, "adit-metrics", move |request| {
                     shared.answer(request)
-                })
-            });
-            running.push(served.map_err(|error| {
-                Error::System(format!("metrics cannot be served at {shown}: {error}"))
-            })?);
-            match shown {
-                Address::Tcp { .. } => notice!("metrics at http://{shown}/metrics"),
+                });
+                let served = served.map_err(|error| {
+                    Error::System(format!("metrics cannot be served at {shown}: {error}"))
+                })?;
+                running.push((bound.address.clone(), served));
+            }
+            match bound.address {
                 Address::Unix(_) => notice!("metrics at {shown}, /metrics"),
+                _ => notice!("metrics at http://{shown}/metrics"),
             }
         }
         let new = At {
             address,
-            _running: running,
-            _files: files,
+            running,
+            files,
         };
         // The old one is stopped without the lock, for that takes its time.
         let old = lock(&self.at).replace(new);
         drop(old);
         Ok(())
+    }
+
+    /// Where it listens, as configured, and its sockets, duplicated, each with
+    /// what it is bound to.
+    pub fn sockets(&self) -> Option<(Address, Vec<(Address, OwnedFd)>)> {
+        let at = lock(&self.at);
+        let At {
+            address, running, ..
+        } = at.as_ref()?;
+        let sockets = running
+            .iter()
+            .filter_map(|(bound, running)| Some((bound.clone(), running.socket().ok()?)));
+        Some((address.clone(), sockets.collect()))
+    }
+
+    /// Leaves its sockets to another process that has them too, if it listens
+    /// there: nobody is answered here any more.
+    pub fn leave(&self, address: &Address) {
+        let mut at = lock(&self.at);
+        if let Some(at) = at.as_mut().filter(|at| at.address == *address) {
+            for (_, running) in &at.running {
+                running.leave();
+            }
+            at.files.drain(..).for_each(SocketFile::leave);
+        }
+    }
+
+    /// The process before has let go: the files of its Unix sockets are ours to
+    /// remove now.
+    pub fn own_files(&self) {
+        if let Some(at) = lock(&self.at).as_mut() {
+            for (bound, _) in &at.running {
+                if let Address::Unix(path) = bound
+                    && !at.files.iter().any(|file| file.path() == path)
+                {
+                    at.files.extend(SocketFile::own(path).ok());
+                }
+            }
+        }
     }
 }
 

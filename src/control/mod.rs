@@ -17,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_lite::FutureExt;
 
+use crate::config::Address;
 use crate::limits;
 use crate::mesh::{Command, Mesh, Message, Order, Report};
 use crate::metrics::{ListenerStats, State};
@@ -46,6 +47,8 @@ pub(crate) struct Setup {
     pub(crate) listeners: Vec<ListenerStats>,
     pub(crate) plan: Arc<Plan>,
     pub(crate) keys: TicketKeys,
+    /// When they are to change for the first time, from now.
+    pub(crate) rekey_in: Duration,
     /// For how long they are needed once they seal no more.
     pub(crate) ticket_lifetime: Duration,
     /// Where the end is told.
@@ -109,6 +112,7 @@ async fn run(setup: Setup) {
         listeners,
         plan,
         keys,
+        rekey_in,
         ticket_lifetime,
         ended,
     } = setup;
@@ -124,8 +128,12 @@ async fn run(setup: Setup) {
         ready_grace: plan.config.timeouts.ready_grace,
         keys,
         ticket_lifetime,
-        rekey_at: now + limits::TICKET_KEY_ROTATION,
-        rekeyed_unix_seconds: unix_now,
+        rekey_at: now + rekey_in,
+        rekeyed_unix_seconds: {
+            // The keys may have been another process's before.
+            let age = limits::TICKET_KEY_ROTATION.saturating_sub(rekey_in);
+            unix_now.saturating_sub(age.as_secs())
+        },
         gatherings: Gatherings::default(),
         health: Health::new(),
         reload: None,
@@ -186,6 +194,11 @@ impl Control {
     fn command(&mut self, command: Command) {
         match command {
             Command::Shutdown => self.stop(),
+            Command::TicketKeys { reply } => {
+                let rest = self.rekey_at.saturating_duration_since(Instant::now());
+                let _ = reply.try_send((self.keys.clone(), rest));
+            }
+            Command::HandOver { left, to } => self.hand_over(&left, to),
             Command::Stats { reply } => self.gatherings.begin(&self.mesh, reply),
             // Whoever asked gathers the answers, so that this task is spared. A
             // shard whose inbox is full is stalled, and is not asked: that it
@@ -254,7 +267,7 @@ impl Control {
             self.rekey(now);
         }
         if self.stopping_until.take_if(|until| now >= *until).is_some() {
-            self.begin_drain();
+            self.stop_accepting();
         }
         if let Some(drain) = &mut self.drain
             && now >= drain.deadline
@@ -288,7 +301,7 @@ impl Control {
         // It would open new doors while the old ones are shut.
         self.abort_reload("the server is stopping".into());
         if self.ready_grace.is_zero() {
-            return self.begin_drain();
+            return self.stop_accepting();
         }
         notice!(
             "told to stop: not ready any more; connections are accepted for another {}",
@@ -301,18 +314,38 @@ impl Control {
         self.stopping_until.is_some() || self.drain.is_some()
     }
 
-    fn begin_drain(&mut self) {
+    fn stop_accepting(&mut self) {
         notice!(
             "stopping: no more connections, open tunnels get {}",
             humantime::format_duration(self.drain_timeout)
         );
+        self.begin_drain(&[]);
+    }
+
+    /// Drains, and leaves these listeners to that process: clients are accepted
+    /// there, and need no time to hear of it.
+    fn hand_over(&mut self, left: &[Address], to: u32) {
+        if self.drain.is_some() {
+            return;
+        }
+        self.stopping_until = None;
+        self.abort_reload("the server is stopping".into());
+        notice!(
+            "process {to} has taken over: no more connections here, open tunnels get {}",
+            humantime::format_duration(self.drain_timeout)
+        );
+        self.begin_drain(left);
+    }
+
+    fn begin_drain(&mut self, left: &[Address]) {
         self.drain = Some(Drain {
             waiting: (0..self.mesh.len()).collect(),
             cut: 0,
             deadline: Instant::now() + self.drain_timeout,
             cutting: false,
         });
-        self.order_all(|| Order::Drain);
+        let left: Arc<[Address]> = left.into();
+        self.order_all(|| Order::Drain { left: left.clone() });
     }
 
     /// How the server ended, once it has.

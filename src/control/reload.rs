@@ -46,7 +46,7 @@ impl Control {
     pub(super) fn begin_reload(
         &mut self,
         plan: Arc<Plan>,
-        sockets: Vec<Vec<Option<Vec<OwnedFd>>>>,
+        sockets: Vec<Vec<Option<Vec<Arc<OwnedFd>>>>>,
         listeners: Vec<ListenerStats>,
         reply: flume::Sender<Result<(), Error>>,
     ) {

@@ -46,7 +46,7 @@ pub fn send(
     stream.set_write_timeout(timeout)?;
     let host = match address {
         Address::Tcp { .. } => address.to_string(),
-        Address::Unix(_) => "localhost".to_owned(),
+        Address::Unix(_) | Address::Systemd(_) => "localhost".to_owned(),
     };
     let request = format!(
         "{} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
@@ -59,6 +59,7 @@ pub fn send(
 fn connect(address: &Address, timeout: Duration) -> io::Result<Stream> {
     match address {
         Address::Unix(path) => Ok(Stream::Unix(UnixStream::connect(path)?)),
+        Address::Systemd(_) => Err(io::ErrorKind::Unsupported.into()),
         Address::Tcp { host, port } => {
             let candidates: Vec<SocketAddr> = match host {
                 Host::Any => return Err(io::ErrorKind::InvalidInput.into()),

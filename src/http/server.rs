@@ -2,15 +2,18 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, poll};
 
 use super::message::{Body, Method, Parsed, Request, Response};
 use super::stream::Stream;
@@ -26,14 +29,37 @@ pub enum Listener {
     Unix(UnixListener),
 }
 
-/// A server at work. Dropping it stops it: the listener is closed, idle
-/// connections are cut, and after a second those that are not idle, every thread
-/// is joined, and the Unix path, if one was entrusted to
+/// A server at work. Dropping it stops it: the listener is closed, connections
+/// are cut, every thread is joined, and the Unix path, if one was entrusted to
 /// it, is removed.
 pub struct Running {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-    unlink: Option<PathBuf>,
+    unlink: Mutex<Option<Place>>,
+}
+
+/// Where a Unix socket is, and the device and inode of its file: another one
+/// that has taken its place is not removed.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    identity: Option<(u64, u64)>,
+}
+
+impl Place {
+    fn new(path: PathBuf) -> Self {
+        let identity = identity(&path);
+        Self { path, identity }
+    }
+
+    fn is_ours(&self) -> bool {
+        self.identity.is_some() && identity(&self.path) == self.identity
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let found = std::fs::symlink_metadata(path).ok()?;
+    Some((found.dev(), found.ino()))
 }
 
 /// Serves every connection to `listener` by `handler`, on a thread of that
@@ -50,8 +76,13 @@ pub fn serve<H>(listener: impl Into<Listener>, name: &str, handler: H) -> io::Re
 where
     H: Fn(&Request) -> Response + Send + Sync + 'static,
 {
+    let listener = listener.into();
+    listener.set_nonblocking()?;
+    let (woken, wake) = io::pipe()?;
     let shared = Arc::new(Shared {
-        listener: listener.into(),
+        listener,
+        woken,
+        wake: Mutex::new(Some(wake)),
         state: Mutex::default(),
         freed: Condvar::new(),
     });
@@ -62,15 +93,69 @@ where
     Ok(Running {
         shared,
         thread: Some(thread),
-        unlink: None,
+        unlink: Mutex::default(),
     })
 }
 
 impl Running {
-    /// Entrusts it with the path of its Unix socket, to be removed at the end.
-    pub fn unlink_at_end(mut self, path: impl Into<PathBuf>) -> Self {
-        self.unlink = Some(path.into());
+    /// Entrusts it with the path of its Unix socket, to be removed at the end,
+    /// unless another socket is there by then.
+    pub fn unlink_at_end(self, path: impl Into<PathBuf>) -> Self {
+        *self.place() = Some(Place::new(path.into()));
         self
+    }
+
+    /// The path of its Unix socket, if it was entrusted with it.
+    pub fn path(&self) -> Option<PathBuf> {
+        self.place().as_ref().map(|place| place.path.clone())
+    }
+
+    /// Moves its Unix socket there. Whoever is connected stays so.
+    ///
+    /// # Errors
+    ///
+    /// Those of rename(2), and NotFound if it is not where it was.
+    pub fn move_to(&self, path: PathBuf) -> io::Result<()> {
+        let mut place = self.place();
+        match &mut *place {
+            Some(place) if place.is_ours() => {
+                std::fs::rename(&place.path, &path)?;
+                place.path = path;
+                Ok(())
+            }
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn place(&self) -> MutexGuard<'_, Option<Place>> {
+        self.unlink.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A duplicate of the socket that is listened on, for another process.
+    ///
+    /// # Errors
+    ///
+    /// Those of dup(2).
+    pub fn socket(&self) -> io::Result<OwnedFd> {
+        self.shared.listener.as_fd().try_clone_to_owned()
+    }
+
+    /// Leaves the socket, and its path, to another process that has it too: takes
+    /// no more connections. Those that are open go on.
+    pub fn leave(&self) {
+        *self.place() = None;
+        let mut state = self.shared.lock();
+        state.stopping = true;
+        state.left = true;
+        drop(state);
+        self.shared.freed.notify_all();
+        self.shared.wake();
+    }
+
+    /// Takes no more requests, and lets those that have been taken be answered,
+    /// within [`limits::ADMIN_TIMEOUT`].
+    pub fn finish(&self) {
+        self.shared.finish();
     }
 
     /// The TCP address that is listened on.
@@ -94,8 +179,10 @@ impl Drop for Running {
     fn drop(&mut self) {
         // Before the listener closes, so that nobody finds a path that leads
         // nowhere.
-        if let Some(path) = &self.unlink {
-            let _ = std::fs::remove_file(path);
+        if let Some(place) = self.place().take()
+            && place.is_ours()
+        {
+            let _ = std::fs::remove_file(&place.path);
         }
         self.shared.stop();
         if let Some(thread) = self.thread.take() {
@@ -118,14 +205,6 @@ impl From<UnixListener> for Listener {
 }
 
 impl Listener {
-    /// Has whoever accepts wait for connections, as [`serve`] does.
-    pub fn set_blocking(&self) -> io::Result<()> {
-        match self {
-            Self::Tcp(listener) => listener.set_nonblocking(false),
-            Self::Unix(listener) => listener.set_nonblocking(false),
-        }
-    }
-
     fn accept(&self) -> io::Result<Stream> {
         Ok(match self {
             Self::Tcp(listener) => {
@@ -137,19 +216,32 @@ impl Listener {
         })
     }
 
-    /// Makes a blocked `accept`, and every later one, fail.
-    fn close(&self) {
-        let fd = match self {
+    fn set_nonblocking(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(listener) => listener.set_nonblocking(true),
+            Self::Unix(listener) => listener.set_nonblocking(true),
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
             Self::Tcp(listener) => listener.as_fd(),
             Self::Unix(listener) => listener.as_fd(),
-        };
-        let _ = socket2::SockRef::from(&fd).shutdown(Shutdown::Both);
+        }
     }
 }
 
 /// What the accepting thread, the connections' threads and [`Running`] share.
 struct Shared {
+    /// Another process may accept at the same socket: it is waited for, and then
+    /// asked whether there is a connection; and it is never shut down, which
+    /// would be for the other as well.
     listener: Listener,
+    /// Readable once `wake` is gone: nobody is accepted any more.
+    woken: PipeReader,
+    wake: Mutex<Option<PipeWriter>>,
     state: Mutex<State>,
     /// Told whenever a connection ends or the server stops.
     freed: Condvar,
@@ -158,6 +250,9 @@ struct Shared {
 #[derive(Default)]
 struct State {
     stopping: bool,
+    /// Another process accepts at the socket now. Who was accepted here in the
+    /// last moment cannot know that, and has its request on its way.
+    left: bool,
     /// A second hold on every open connection, by which it can be cut.
     open: HashMap<u64, Stream>,
 }
@@ -172,19 +267,63 @@ impl Shared {
         let mut state = self.lock();
         state.stopping = true;
         for stream in state.open.values() {
-            // Who waits for a request has nothing more to wait for; an answer
-            // that is being given is still given: to an order to stop, too.
-            let _ = stream.shutdown(Shutdown::Read);
-        }
-        self.freed.notify_all();
-        self.listener.close();
-        let (state, _) = self
-            .freed
-            .wait_timeout_while(state, LINGER, |state| !state.open.is_empty())
-            .unwrap_or_else(PoisonError::into_inner);
-        for stream in state.open.values() {
             let _ = stream.shutdown(Shutdown::Both);
         }
+        drop(state);
+        self.freed.notify_all();
+        self.wake();
+    }
+
+    /// Has the accepting thread look whether the server stops.
+    fn wake(&self) {
+        drop(
+            self.wake
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+    }
+
+    /// Waits for a connection. `None`: there is none after all.
+    fn accept(&self) -> io::Result<Option<Stream>> {
+        let mut both = [
+            PollFd::new(&self.listener, PollFlags::IN),
+            PollFd::new(&self.woken, PollFlags::IN),
+        ];
+        match poll(&mut both, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        // Under the lock: once that it stops is set, nobody is taken away from
+        // another process.
+        let state = self.lock();
+        if state.stopping {
+            return Ok(None);
+        }
+        match self.listener.accept() {
+            Ok(stream) => Ok(Some(stream)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn finish(&self) {
+        let mut state = self.lock();
+        state.stopping = true;
+        if state.left {
+            let waited = self
+                .freed
+                .wait_timeout_while(state, limits::ADMIN_LEAVE, |state| !state.open.is_empty());
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        for stream in state.open.values() {
+            // It reads an end, and writes what it has to write.
+            let _ = stream.shutdown(Shutdown::Read);
+        }
+        self.wake();
+        let _ = self
+            .freed
+            .wait_timeout_while(state, limits::ADMIN_TIMEOUT, |state| !state.open.is_empty());
     }
 
     fn accept_all<H>(&self, handler: &H)
@@ -195,8 +334,9 @@ impl Shared {
         thread::scope(|scope| {
             let mut number = 0_u64;
             while self.wait_for_room() {
-                let stream = match self.listener.accept() {
-                    Ok(stream) => stream,
+                let stream = match self.accept() {
+                    Ok(Some(stream)) => stream,
+                    Ok(None) => continue,
                     Err(error) => {
                         self.rest_after(&error);
                         continue;
@@ -251,10 +391,11 @@ impl Shared {
             return false;
         };
         let mut state = self.lock();
-        if !state.stopping {
+        let is_admitted = !state.stopping || state.left;
+        if is_admitted {
             state.open.insert(number, hold);
         }
-        !state.stopping
+        is_admitted
     }
 
     fn release(&self, number: u64) {
@@ -550,34 +691,6 @@ mod tests {
             stream.read_to_string(&mut answer).expect("an answer");
             assert!(answer.ends_with("GET /x"), "{answer}");
         }
-    }
-
-    /// Whoever orders a server to stop is told so.
-    #[test]
-    fn dropping_lets_an_answer_be_given() {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
-        let (asked, is_asked) = std::sync::mpsc::channel();
-        let (answer, may_answer) = std::sync::mpsc::channel::<()>();
-        let (asked, may_answer) = (Mutex::new(asked), Mutex::new(may_answer));
-        let running = serve(listener, "test", move |_| {
-            asked.lock().expect("no panic").send(()).expect("heard");
-            may_answer.lock().expect("no panic").recv().expect("told");
-            Response::text(200, "late")
-        })
-        .expect("a thread");
-        let address = running.local_addr().expect("bound").to_string();
-        let address: Address = address.parse().expect("an address");
-        let client = thread::spawn(move || client::get(&address, "/x", TIMEOUT));
-        is_asked.recv().expect("asked");
-        let shared = Arc::clone(&running.shared);
-        let dropping = thread::spawn(move || drop(running));
-        while !shared.lock().stopping {
-            thread::yield_now();
-        }
-        answer.send(()).expect("waited for");
-        let answer = client.join().expect("no panic").expect("an answer");
-        assert_eq!(answer.body, b"late");
-        dropping.join().expect("no panic");
     }
 
     #[test]

@@ -2,39 +2,54 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use flume::RecvTimeoutError;
 
 use super::demands;
-use super::listeners::{self, Entry};
-use crate::config::Config;
+use super::inheritance::Inheritance;
+use super::listeners::{self, Entry, Opened};
+use crate::config::{Address, Config, Listener};
 use crate::error::Error;
 use crate::limits;
 use crate::logging::access::InUse;
 use crate::mesh::{Command, Message};
 use crate::metrics::{ListenerStats, Stats};
 use crate::plan::Plan;
-use crate::sys::socket;
+use crate::sys::socket::{self, BindError};
 
 /// A hold on a running server, for any thread. It keeps nothing running.
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(super) commands: flume::Sender<Message>,
     pub(super) live: Arc<Mutex<Live>>,
-    stopping: Arc<AtomicBool>,
+    pub(super) stopping: Arc<AtomicBool>,
     shards: usize,
     access: InUse,
 }
 
-/// What must be known in order to reload. Locked for the length of a reload,
-/// so that two of them follow one another.
+/// What must be known in order to reload. Locked for the length of a reload, or
+/// of an upgrade, so that two of them follow one another.
 #[derive(Debug)]
 pub(super) struct Live {
     /// The CPU of each shard, if it is pinned.
     pub(super) shards: Vec<Option<usize>>,
     pub(super) config: Config,
-    entries: Vec<Entry>,
+    pub(super) entries: Vec<Entry>,
+    pub(super) inheritance: Inheritance,
+    /// Listening sockets that are not for clients, and are handed over as well.
+    pub(super) lent: Vec<Lent>,
+}
+
+/// A listening socket that is not the server's own, for the process that takes
+/// over ([`Handle::lend`]).
+#[derive(Debug)]
+pub(super) struct Lent {
+    /// The address, as configured, by which it is asked for.
+    pub(super) configured: Address,
+    pub(super) bound: Address,
+    pub(super) socket: Arc<OwnedFd>,
 }
 
 impl Handle {
@@ -43,6 +58,7 @@ impl Handle {
         config: Config,
         shards: Vec<Option<usize>>,
         entries: Vec<Entry>,
+        inheritance: Inheritance,
         access: InUse,
     ) -> Self {
         let count = shards.len();
@@ -50,6 +66,8 @@ impl Handle {
             shards,
             config,
             entries,
+            inheritance,
+            lent: Vec::new(),
         };
         Self {
             commands,
@@ -110,15 +128,33 @@ impl Handle {
                 },
             );
         }
-        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut live = self.live();
+        if self.is_stopping() {
+            // An upgrade was under way.
+            return Err(Error::System("not reloaded: the server is stopping".into()));
+        }
         let (plan, change) = live
             .prepare(config, &self.access)
             .inspect_err(|_| self.reload_refused())?;
-        let listeners = change.listeners.clone();
+        let done = self.change(&plan, change.sockets, change.listeners);
+        if done.is_ok() {
+            self.access.take_up(plan.access.clone());
+            live.take_up(plan.config.clone(), change.opened);
+        }
+        done
+    }
+
+    /// Has the shards take up what was prepared.
+    fn change(
+        &self,
+        plan: &Arc<Plan>,
+        sockets: Vec<Vec<Option<Vec<Arc<OwnedFd>>>>>,
+        listeners: Vec<ListenerStats>,
+    ) -> Result<(), Error> {
         let (reply, replied) = flume::bounded(1);
         let command = Command::Reload {
             plan: plan.clone(),
-            sockets: change.sockets,
+            sockets,
             listeners,
             reply,
         };
@@ -128,17 +164,31 @@ impl Handle {
         // Longer than the main shard allows all shards for both steps.
         let patience = 2 * limits::PREPARE_TIMEOUT + limits::SHARD_START_TIMEOUT;
         match replied.recv_timeout(patience) {
-            Ok(result) => result?,
-            Err(RecvTimeoutError::Disconnected) => return Err(Error::Stopped),
-            Err(RecvTimeoutError::Timeout) => {
-                return Err(Error::System(
-                    "not reloaded: the main shard does not answer; nothing was changed".into(),
-                ));
-            }
+            Ok(result) => result,
+            Err(RecvTimeoutError::Disconnected) => Err(Error::Stopped),
+            Err(RecvTimeoutError::Timeout) => Err(Error::System(
+                "not reloaded: the main shard does not answer; nothing was changed".into(),
+            )),
         }
-        self.access.take_up(plan.access.clone());
-        live.take_up(plan.config.clone(), change.opened);
-        Ok(())
+    }
+
+    pub(super) fn live(&self) -> MutexGuard<'_, Live> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has these listening sockets, each with what it is bound to, handed over
+    /// with the server's own to a process that takes over; there
+    /// [`Inheritance::take`](crate::Inheritance::take) finds them by that
+    /// address. They take the place of those that were lent by it before, and
+    /// stay open until that is done.
+    pub fn lend(&self, configured: &Address, sockets: Vec<(Address, OwnedFd)>) {
+        let lent = &mut self.live().lent;
+        lent.retain(|lent| lent.configured != *configured);
+        lent.extend(sockets.into_iter().map(|(bound, socket)| Lent {
+            configured: configured.clone(),
+            bound,
+            socket: Arc::new(socket),
+        }));
     }
 
     /// Counts a reload that failed before there was a [`Config`] to give to
@@ -164,6 +214,31 @@ impl Handle {
     }
 }
 
+impl Handle {
+    /// Returns once every shard accepts at its doors.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::System`] that names those that do not within
+    /// [`limits::SHARD_START_TIMEOUT`]; [`Error::Stopped`].
+    pub fn await_serving(&self) -> Result<(), Error> {
+        let due = Instant::now() + limits::SHARD_START_TIMEOUT;
+        loop {
+            // A shard carries out orders one after the other, and the first of
+            // all is to serve.
+            let silent = self.stats()?.silent_shards;
+            if silent.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= due {
+                return Err(Error::System(format!(
+                    "shards {silent:?} do not answer after their start"
+                )));
+            }
+        }
+    }
+}
+
 /// What a reload changes about the listeners.
 struct Change {
     /// Those of the new configuration.
@@ -172,39 +247,34 @@ struct Change {
     opened: Vec<Entry>,
     /// For each shard and each listener of the new configuration: its sockets
     /// if it is new.
-    sockets: Vec<Vec<Option<Vec<OwnedFd>>>>,
+    sockets: Vec<Vec<Option<Vec<Arc<OwnedFd>>>>>,
 }
 
 impl Change {
-    fn new(live: &Live, config: &Config) -> Result<Self, Error> {
+    fn new(live: &mut Live, config: &Config) -> Result<Self, Error> {
+        live.inheritance.reckon(&live.entries);
         let mut change = Self {
             listeners: Vec::new(),
             opened: Vec::new(),
             sockets: live.shards.iter().map(|_| Vec::new()).collect(),
         };
-        let cpus: Arc<[usize]> = live.shards.iter().copied().flatten().collect();
         for listener in &config.listeners {
             let known = live
                 .entries
                 .iter()
                 .find(|e| e.configured == listener.address);
-            let per_shard: Vec<Option<Vec<OwnedFd>>> = match known {
+            let per_shard: Vec<Option<Vec<Arc<OwnedFd>>>> = match known {
                 Some(entry) => {
-                    change.listeners.push(ListenerStats {
-                        address: entry.stats.address.clone(),
-                        ..listeners::describe(config, listener, &[])
-                    });
+                    let address = entry.stats.address.clone();
+                    let stats = listeners::describe(config, listener, address);
+                    change.listeners.push(stats);
                     live.shards.iter().map(|_| None).collect()
                 }
                 None => {
-                    let group =
-                        socket::bind_group(&listener.address, live.shards.len(), listener.backlog)
-                            .map_err(|error| Error::System(error.to_string()))?;
-                    let (entry, fds) =
-                        listeners::open(config, listener, group, live.shards.len(), &cpus)?;
-                    change.listeners.push(entry.stats.clone());
-                    change.opened.push(entry);
-                    fds.into_iter().map(Some).collect()
+                    let opened = live.open(config, listener)?;
+                    change.listeners.push(opened.entry.stats.clone());
+                    change.opened.push(opened.entry);
+                    opened.doors.into_iter().map(Some).collect()
                 }
             };
             for (sockets, fds) in change.sockets.iter_mut().zip(per_shard) {
@@ -218,7 +288,7 @@ impl Change {
 impl Live {
     /// Reads, checks and binds what a configuration names and the server has
     /// not got.
-    fn prepare(&self, config: Config, access: &InUse) -> Result<(Arc<Plan>, Change), Error> {
+    fn prepare(&mut self, config: Config, access: &InUse) -> Result<(Arc<Plan>, Change), Error> {
         if config.shards != self.config.shards {
             return Err(Error::System(
                 "the shards and their CPUs cannot change while adit runs; restart it".into(),
@@ -235,6 +305,22 @@ impl Live {
         let plan = Arc::new(Plan::new(config, access)?);
         let change = Change::new(self, &plan.config)?;
         Ok((plan, change))
+    }
+
+    /// Opens a listener that is new: at what systemd has passed, or binds it.
+    fn open(&mut self, config: &Config, listener: &Listener) -> Result<Opened, Error> {
+        let cannot = |error: BindError| Error::System(error.to_string());
+        let shards = self.shards.len();
+        let cpus: Arc<[usize]> = self.shards.iter().copied().flatten().collect();
+        let claims = self.inheritance.claim(listener).map_err(cannot)?;
+        if claims.is_empty() {
+            let group =
+                socket::bind_group(&listener.address, shards, listener.backlog).map_err(cannot)?;
+            return listeners::open(config, listener, group, shards, &cpus);
+        }
+        let mut opened = listeners::take_over(config, listener, claims, shards, &cpus);
+        std::mem::take(&mut opened.late).finish()?;
+        Ok(opened)
     }
 
     fn take_up(&mut self, config: Config, opened: Vec<Entry>) {

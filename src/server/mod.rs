@@ -3,22 +3,28 @@
 //! [`Server`] checks and binds, [`Running`] serves, and a [`Handle`] is a hold
 //! on it for any thread; `operator` has what it asks of tunnels and backends.
 //! [`Layout`] is where shards run, `machine` whether that can be, `listeners`
-//! keeps what is bound, `thread` is one shard's.
+//! keeps what is bound, or was left to this process ([`Inheritance`]), `offer` is
+//! what it can leave to another one, `thread` is one shard's.
 
 mod demands;
 mod handle;
+mod inheritance;
 mod layout;
 mod listeners;
 mod machine;
+mod offer;
 mod operator;
 mod thread;
 
 pub use handle::Handle;
+pub(crate) use inheritance::Group;
+pub use inheritance::Inheritance;
 pub use layout::Layout;
+pub(crate) use offer::Offer;
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use flume::RecvTimeoutError;
 
@@ -32,8 +38,9 @@ use crate::mesh::{Mesh, Message, Order, Report, Seat};
 use crate::metrics::ListenerStats;
 use crate::plan::Plan;
 use crate::shard::{self, Door};
-use crate::sys::socket;
+use crate::sys::socket::{self, BindError};
 use crate::tls::TicketKeys;
+use listeners::Late;
 
 /// A front door: checked and bound, not yet serving.
 ///
@@ -48,6 +55,11 @@ pub struct Server {
     listeners: Vec<ListenerStats>,
     /// For each shard and each listener, its sockets.
     sockets: Vec<Vec<Vec<Door>>>,
+    /// What is to be done with inherited ones before they are served at.
+    late: Vec<Late>,
+    /// The process before has sealed tickets with these, which were to change in
+    /// that time.
+    keys: Option<(TicketKeys, Duration)>,
     handle: Handle,
     mesh: Mesh,
     seats: Vec<Seat>,
@@ -85,6 +97,17 @@ impl Server {
     /// [`Error::Identity`] for a certificate or key that cannot be used,
     /// [`Error::System`] for what the machine refuses. Nothing is left bound.
     pub fn new(config: Config) -> Result<Self, Error> {
+        Self::inheriting(config, Inheritance::default())
+    }
+
+    /// As [`new`](Self::new), and serves at what was left to this process
+    /// instead of binding it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`new`](Self::new). Then nothing is changed about the sockets
+    /// that were left.
+    pub fn inheriting(config: Config, mut inheritance: Inheritance) -> Result<Self, Error> {
         let layout = Layout::of(&config)?;
         demands::check(&config, &layout.shards)?;
         let access = InUse::default();
@@ -93,33 +116,58 @@ impl Server {
         machine::check(&plan.config, layout.shards.len())?;
         machine::tell(&layout.troubles());
         let (cpus, placement) = (layout.cpus(), layout.shards);
-        let addresses = plan
-            .config
-            .listeners
+        let shards = placement.len();
+        let cannot = |error: BindError| Error::System(error.to_string());
+        let listening = &plan.config.listeners;
+        let claims = listening
             .iter()
-            .map(|l| (&l.address, l.backlog));
-        let groups = socket::bind_all(addresses, placement.len())
-            .map_err(|error| Error::System(error.to_string()))?;
-        let mut entries = Vec::with_capacity(groups.len());
+            .map(|listener| inheritance.claim(listener))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(cannot)?;
+        let to_bind = listening
+            .iter()
+            .zip(&claims)
+            .filter(|(_, claims)| claims.is_empty())
+            .map(|(listener, _)| (&listener.address, listener.backlog));
+        let mut bound = socket::bind_all(to_bind, shards)
+            .map_err(cannot)?
+            .into_iter();
+        let mut entries = Vec::with_capacity(listening.len());
         let mut sockets: Vec<Vec<Vec<Door>>> = placement.iter().map(|_| Vec::new()).collect();
-        for (listener, group) in plan.config.listeners.iter().zip(groups) {
-            let (entry, dealt) =
-                listeners::open(&plan.config, listener, group, placement.len(), &cpus)?;
-            entries.push(entry);
-            for (shard, fds) in sockets.iter_mut().zip(dealt) {
+        let mut late = Vec::new();
+        for (listener, claims) in listening.iter().zip(claims) {
+            let opened = if claims.is_empty() {
+                let group = bound.next().unwrap_or_default();
+                listeners::open(&plan.config, listener, group, shards, &cpus)?
+            } else {
+                listeners::take_over(&plan.config, listener, claims, shards, &cpus)
+            };
+            entries.push(opened.entry);
+            late.push(opened.late);
+            for (shard, fds) in sockets.iter_mut().zip(opened.doors) {
                 shard.push(fds.into_iter().map(Door::new).collect());
             }
         }
+        let keys = inheritance.keys.take();
         let listeners = entries.iter().map(|entry| entry.stats.clone()).collect();
         let (mesh, seats, arriving) = Mesh::new(placement.len());
         let config = plan.config.clone();
-        let handle = Handle::new(mesh.commands(), config, placement.clone(), entries, access);
+        let handle = Handle::new(
+            mesh.commands(),
+            config,
+            placement.clone(),
+            entries,
+            inheritance,
+            access,
+        );
         Ok(Self {
             plan,
             placement,
             cpus,
             listeners,
             sockets,
+            late,
+            keys,
             handle,
             mesh,
             seats,
@@ -156,12 +204,21 @@ impl Server {
             cpus,
             listeners,
             sockets,
+            late,
+            keys,
+            handle,
             mesh,
             seats,
             arriving,
-            handle,
         } = self;
-        let keys = TicketKeys::fresh().map_err(|error| Error::System(error.to_string()))?;
+        let (keys, rekey_in) = match keys {
+            Some(left) => left,
+            None => {
+                let fresh = TicketKeys::fresh();
+                let fresh = fresh.map_err(|error| Error::System(error.to_string()))?;
+                (fresh, limits::TICKET_KEY_ROTATION)
+            }
+        };
         let tunnels_possible = machine::tunnels_possible(placement.len());
         let loads = shard::Loads::new(placement.len());
         let resolver = Resolver::new();
@@ -197,6 +254,10 @@ impl Server {
             running.threads.push(thread);
         }
         let waiting = await_ready(&arriving, running.threads.len())?;
+        for late in late {
+            late.finish()?;
+        }
+        handle.live().inheritance.settle();
         let control = control::Setup {
             mesh,
             arriving,
@@ -204,6 +265,7 @@ impl Server {
             ticket_lifetime: plan.ticket_lifetime(),
             plan,
             keys,
+            rekey_in,
             ended: ended_tx,
         };
         for message in waiting {

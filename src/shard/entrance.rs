@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures_lite::FutureExt;
@@ -46,15 +47,20 @@ pub(super) struct Entrance {
     /// Whether a shard with fewer tunnels gets its connections.
     balanced: Cell<bool>,
     closing: Cell<bool>,
+    /// Another process accepts at its doors from now on.
+    left: Cell<bool>,
     /// The tasks that wait at its doors.
     waiting: RefCell<Vec<Waker>>,
 }
 
 /// One listening socket of a listener: it has several if its address is a name
-/// with several addresses.
+/// with several addresses, or if another process has left more to it.
 #[derive(Debug)]
 pub(crate) struct Door {
-    fd: OwnedFd,
+    /// The same socket may be a door of several shards. None of them closes it
+    /// for the others, and the server finds it here when it is to be handed
+    /// over; the count is not touched in between.
+    fd: Arc<OwnedFd>,
 }
 
 /// What an operator wants of a door, and may want otherwise while it is open.
@@ -73,7 +79,8 @@ impl Wishes {
         Self {
             backlog: listener.backlog,
             tcp: match listener.address {
-                Address::Tcp { .. } => Some(listener.tcp.clone()),
+                // What is passed may be either; the door knows.
+                Address::Tcp { .. } | Address::Systemd(_) => Some(listener.tcp.clone()),
                 Address::Unix(_) => None,
             },
             same_cpu: listener.accept == Accept::SameCpu,
@@ -83,7 +90,7 @@ impl Wishes {
 
 impl Door {
     /// A socket that listens, in non-blocking mode.
-    pub(crate) fn new(fd: OwnedFd) -> Self {
+    pub(crate) fn new(fd: Arc<OwnedFd>) -> Self {
         Self { fd }
     }
 
@@ -94,7 +101,9 @@ impl Door {
 
     fn become_like(&self, wishes: &Wishes, shard: &Shard) -> io::Result<()> {
         let fd = self.fd.as_fd();
-        if let Some(tcp) = &wishes.tcp {
+        if let Some(tcp) = &wishes.tcp
+            && socket::local_address(fd)?.is_some()
+        {
             socket::ask_tcp_anew(fd, tcp, wishes.backlog)?;
             // A shard has as many doors as its listener has groups of sockets,
             // one in each, which began to listen in the order of the shards.
@@ -128,6 +137,7 @@ impl Entrance {
             said_rate: Said::default(),
             balanced: Cell::new(listener.accept == Accept::Balanced),
             closing: Cell::new(false),
+            left: Cell::new(false),
             waiting: RefCell::default(),
         }
     }
@@ -193,6 +203,13 @@ impl Entrance {
         self.call();
     }
 
+    /// Lets nobody in any more: who is waiting, and who comes, is let in by the
+    /// process that the doors were handed over to.
+    pub(super) fn leave(&self) {
+        self.left.set(true);
+        self.close();
+    }
+
     /// Wakes whoever waits at a door.
     fn call(&self) {
         for waker in self.waiting.take() {
@@ -243,7 +260,8 @@ impl Shard {
     }
 
     /// Accepts until the entrance closes. Whoever was in the queue by then is
-    /// let in, as far as limits allow: closing the socket resets the others.
+    /// let in, as far as limits allow: closing the socket resets the others. If
+    /// it was handed over that does not close it, and the queue is left alone.
     async fn attend(self: &Rc<Self>, entrance: &Rc<Entrance>, door: &Door) {
         let mut refused = false;
         let mut present = entrance.wishes.borrow().clone();
@@ -256,6 +274,9 @@ impl Shard {
             if !closing && entrance.knock(door, &present).await.is_err() {
                 // Nobody need be waiting, so that accepting would not tell.
                 runtime::sleep(limits::ACCEPT_PAUSE).await;
+            }
+            if entrance.left.get() {
+                return;
             }
             if closing {
                 // The kernel's watch over the door holds the socket open until

@@ -32,7 +32,7 @@ use futures_lite::FutureExt;
 use futures_lite::future::poll_once;
 
 use crate::backend::{Making, Resolver, Service, Upstream};
-use crate::config::{self, AccessList, Rate};
+use crate::config::{self, AccessList, Address, Rate};
 use crate::later::Later;
 use crate::limits;
 use crate::logging::access::AccessLog;
@@ -346,7 +346,7 @@ impl Shard {
                     from,
                     returned,
                 } => self.adopt(listener, client, from, returned),
-                Order::Drain => self.drain(),
+                Order::Drain { left } => self.drain(&left),
                 Order::Cut => {
                     self.around.cut.set(true);
                     self.around.timers.wake_all();
@@ -551,11 +551,16 @@ impl Shard {
         *self.keys.borrow_mut() = keys;
     }
 
-    /// Closes every entrance and sees to it that the end of the last tunnel is
-    /// reported.
-    fn drain(self: &Rc<Self>) {
+    /// Closes every entrance, leaves those with these addresses to another
+    /// process, and sees to it that the end of the last tunnel is reported.
+    fn drain(self: &Rc<Self>, left: &[Address]) {
         self.is_draining.set(true);
         self.loads.close(self.number);
+        for entrance in self.entrances.borrow().iter() {
+            if left.contains(entrance.address()) {
+                entrance.leave();
+            }
+        }
         self.retire(self.entrances.take());
         let shard = self.clone();
         self.start(async move {

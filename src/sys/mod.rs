@@ -4,11 +4,13 @@
 //! are safe to call:
 //!
 //! - [`account`]: users and groups;
+//! - [`activation`]: what a process is handed at its start;
 //! - [`cpu`]: the CPUs that this process may use, and pinning to one;
 //! - [`cpu_time`]: what processes and threads have used of them;
 //! - [`landlock`]: where this process may write;
 //! - `local_time`: the offset that syslog stamps need;
 //! - `memory`: what the allocator keeps;
+//! - [`notify`]: what a service tells its manager;
 //! - [`peer`]: who is at the other end of a Unix socket;
 //! - [`preflight`]: what this machine refuses, and how that is mended;
 //! - [`privileges`]: giving up what a process may do beyond others;
@@ -28,11 +30,13 @@
 #![allow(unsafe_code)]
 
 pub mod account;
+pub mod activation;
 pub mod cpu;
 pub mod cpu_time;
 pub mod landlock;
 pub(crate) mod local_time;
 pub(crate) mod memory;
+pub mod notify;
 pub mod peer;
 pub mod preflight;
 pub mod privileges;

@@ -640,3 +640,74 @@ fn the_check_tells_as_whom_it_would_act() {
     let jailed = check(&["--user", &uid, "--group", &gid, "--chroot", jail]);
     assert!(jailed.out.contains("put a copy there"), "{}", jailed.out);
 }
+
+/// It is started by one that is the user already: it can bind nothing low, and
+/// reads what that user may read.
+#[test]
+fn a_new_process_takes_over_with_the_rights_that_are_left() {
+    if without_root() {
+        return;
+    }
+    let scene = Scene::new();
+    // Where that user may execute it.
+    let program = scene.make("bin", 0, 0o755).join("adit");
+    fs::copy(env!("CARGO_BIN_EXE_adit"), &program).expect("a copy");
+    let ron = scene.ron(&format!("127.0.0.1:{}", low_port()), "");
+    program::configure(scene.folder.path(), &ron);
+    let (file, user, group) = (scene.at("adit.ron"), UID.to_string(), GID.to_string());
+    let called = format!("shift; exec {} \"$@\"", program.display());
+    let first = Program::start_under(
+        scene.folder.path(),
+        &["sh", "-c", &called, "sh"],
+        &[
+            "run",
+            "--no-watch",
+            "--config",
+            file.to_str().expect("text"),
+            "--user",
+            &user,
+            "--group",
+            &group,
+        ],
+    );
+    first.wait_log("serving with 2 shards");
+    let at = address(&first);
+    let socket = scene.at("run/admin.sock");
+    let ask = |command| {
+        let socket = socket.to_str().expect("text");
+        program::run(scene.folder.path(), &[command, "--admin", socket])
+    };
+    // More shards than there are sockets.
+    program::configure(scene.folder.path(), &ron.replace("shards: 2", "shards: 3"));
+
+    // The key is root's alone.
+    let ended = ask("upgrade");
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let key = scene.certificate.key.display().to_string();
+    assert!(ended.err.contains(&key), "{ended:?}");
+    program::echo_at(at, &scene.trust());
+
+    chown(&scene.certificate.key, Some(UID), None).expect("its owner");
+    let ended = ask("upgrade");
+    assert_eq!(ended.code, Some(0), "{ended:?}\n{}", first.log());
+    let ended = first.wait();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.err.contains("3 shards share 2 sockets"), "{ended:?}");
+    for _ in 0..6 {
+        program::echo_at(at, &scene.trust());
+    }
+    let stats = ask("stats");
+    assert!(stats.out.contains("serving"), "{stats:?}");
+    let told = ended.err.lines().rev().find_map(|line| {
+        let (_, rest) = line.split_once("upgraded: process ")?;
+        rest.split_whitespace().next()?.parse().ok()
+    });
+    let second: u32 = told.expect("a process id");
+    for thread in threads(second) {
+        assert_eq!(thread["Uid"], [UID; 4].map(|id| id.to_string()).join("\t"));
+    }
+    program::signal(second, "TERM");
+    crate::support::wait_for("the end of the admin socket", || {
+        (!socket.exists()).then_some(())
+    });
+}

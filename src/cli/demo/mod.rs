@@ -20,6 +20,7 @@ use adit::{Server, http, logging};
 use super::exit::{Exit, Failure};
 use super::plan::Overrides;
 use super::privileges::Privileges;
+use super::upgrade::Succession;
 use super::{output, run};
 
 /// Where the demonstration listens.
@@ -47,7 +48,7 @@ pub(crate) fn run(overrides: &Overrides) -> Result<Exit, Failure> {
     let _log = logging::install(&config.log)?;
     let signals = run::Steering::signals()?;
     port_is_free()?;
-    let metrics = exporter::Prepared::new(config.metrics.as_ref())?;
+    let metrics = exporter::Prepared::new(config.metrics.as_ref(), Vec::new())?;
     let server = Server::new(config.clone())?;
     privileges.give_up(&config, &[])?;
     let handle = server.handle();
@@ -66,7 +67,8 @@ pub(crate) fn run(overrides: &Overrides) -> Result<Exit, Failure> {
         server.shards(),
     ))?;
     run::announce(&server);
-    run::serve(server, &admin, signals, || {
+    let succession = Succession::last("the demonstration serves as long as it does; restart it");
+    run::serve(server, &admin, signals, succession, || {
         Err("the demonstration has no configuration to read again".into())
     })
 }

@@ -55,7 +55,7 @@ pub(super) fn check_names<'n>(
             ..
         } => ServerName::try_from(name.as_str()).is_err(),
         Address::Tcp { .. } => false,
-        Address::Unix(_) => true,
+        Address::Unix(_) | Address::Systemd(_) => true,
     };
     match backends.iter().position(nameless) {
         Some(index) => Err(refuse(

@@ -67,6 +67,13 @@ pub trait Orders: Send + Sync + 'static {
     ///
     /// Why not, for the operator, in full.
     fn reload(&self) -> Result<(), String>;
+
+    /// Leave the work to a new process: `POST /upgrade`. It says which.
+    ///
+    /// # Errors
+    ///
+    /// Why not.
+    fn upgrade(&self) -> Result<String, String>;
 }
 
 /// The answer to the order to drain.
@@ -121,7 +128,7 @@ pub(super) fn answer(request: &Request, orders: &impl Orders) -> Response {
         "/stats" | "/tunnels" | "/shards" | "/backends" if !reads => {
             Response::method_not_allowed("GET, HEAD")
         }
-        "/close" | "/reload" | "/backends/disable" | "/backends/enable" if reads => {
+        "/close" | "/reload" | "/upgrade" | "/backends/disable" | "/backends/enable" if reads => {
             Response::method_not_allowed("POST")
         }
         "/stats" => shown(orders.stats()),
@@ -171,6 +178,10 @@ fn change(request: &Request, orders: &impl Orders) -> Option<Done> {
         "/reload" => orders.reload().map_err(|why| (409, why)).map(|()| {
             let response = Response::text(200, "the new configuration is in use\n");
             ("reloaded".into(), response)
+        }),
+        "/upgrade" => orders.upgrade().map_err(|why| (409, why)).map(|told| {
+            let response = Response::text(200, format!("{told}\n"));
+            (format!("upgraded: {told}"), response)
         }),
         "/backends/disable" => switch(request, orders, false),
         "/backends/enable" => switch(request, orders, true),
@@ -263,6 +274,9 @@ mod tests {
             panic!("asked for");
         }
         fn reload(&self) -> Result<(), String> {
+            panic!("asked for");
+        }
+        fn upgrade(&self) -> Result<String, String> {
             panic!("asked for");
         }
     }

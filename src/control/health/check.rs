@@ -64,6 +64,8 @@ impl Target {
     fn addresses(&self) -> io::Result<Vec<SockAddr>> {
         let (host, port) = match &self.address {
             Address::Unix(path) => return Ok(vec![SockAddr::unix(path)?]),
+            // No backend is configured so.
+            Address::Systemd(_) => return Err(io::ErrorKind::InvalidInput.into()),
             Address::Tcp { host, port } => (host, *port),
         };
         let found: Vec<SocketAddr> = match host {
@@ -127,7 +129,7 @@ impl Target {
     fn request(&self, path: &str, host: Option<&str>) -> String {
         let own = match &self.address {
             Address::Tcp { .. } => self.address.to_string(),
-            Address::Unix(_) => "localhost".to_owned(),
+            Address::Unix(_) | Address::Systemd(_) => "localhost".to_owned(),
         };
         format!(
             "GET {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: adit/{} (health check)\r\n\

@@ -8,7 +8,7 @@ use std::path::Path;
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::bind_error::BindError;
-use super::options::{set_keepalive, set_nodelay};
+use super::options::prepare_for_accepting;
 use super::socket_file::{SocketFile, remove_stale};
 use crate::config::{Address, Host};
 use crate::limits;
@@ -31,6 +31,16 @@ pub struct Bound {
 }
 
 impl Bound {
+    /// One socket that another process has bound, and that listens already.
+    pub fn left(address: Address, fd: OwnedFd) -> Self {
+        Self {
+            fds: vec![fd],
+            address,
+            file: None,
+            backlog: limits::BACKLOG_DEFAULT,
+        }
+    }
+
     /// Lets clients in, up to the backlog waiting for each socket. Call it when
     /// everything is bound. Called again it only sets the backlog anew.
     ///
@@ -42,16 +52,7 @@ impl Bound {
         let backlog = i32::try_from(self.backlog).unwrap_or(i32::MAX);
         for fd in &self.fds {
             if let Address::Tcp { .. } = self.address {
-                // Linux hands these on to every connection that is accepted,
-                // which so costs no call of its own. Without them a connection
-                // is as good; nothing else can be done.
-                let _ = set_nodelay(fd.as_fd());
-                let _ = set_keepalive(
-                    fd.as_fd(),
-                    limits::KEEPALIVE_IDLE,
-                    limits::KEEPALIVE_INTERVAL,
-                    limits::KEEPALIVE_PROBES,
-                );
+                prepare_for_accepting(fd.as_fd());
             }
             SockRef::from(fd)
                 .listen(backlog)
@@ -127,6 +128,11 @@ pub fn bind_group(address: &Address, count: usize, backlog: u32) -> Result<Vec<B
                 backlog,
             }])
         }
+        // It is passed, and never bound by us.
+        Address::Systemd(_) => Err(BindError::NotPassed {
+            address: address.clone(),
+            passed: Vec::new(),
+        }),
         Address::Tcp {
             host: Host::Any,
             port,
@@ -335,7 +341,7 @@ mod tests {
     fn port(bound: &Bound) -> u16 {
         match bound.address {
             Address::Tcp { port, .. } => port,
-            Address::Unix(_) => panic!("{bound:?}"),
+            _ => panic!("{bound:?}"),
         }
     }
 

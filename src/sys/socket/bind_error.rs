@@ -42,6 +42,13 @@ pub enum BindError {
         /// How many sockets were wanted for it.
         count: usize,
     },
+    /// systemd passed no socket of that name.
+    NotPassed {
+        /// What was to be listened on.
+        address: Address,
+        /// What was passed, by name.
+        passed: Vec<String>,
+    },
     /// Anything else that the kernel refused.
     Other {
         /// What was to be bound.
@@ -93,7 +100,7 @@ impl fmt::Display for BindError {
                     .unwrap_or_else(|_| "adit".into())
                     .display()
             ),
-            Self::Denied(address @ Address::Unix(_)) => write!(
+            Self::Denied(address) => write!(
                 f,
                 "{address} may not be bound by this user: it needs permission to write to the \
                  directory, and to the socket if there is one"
@@ -104,7 +111,7 @@ impl fmt::Display for BindError {
                  and *:{port} is all of them (with net.ipv4.ip_nonlocal_bind=1 an address may be \
                  bound before it arrives)"
             ),
-            Self::NotHere(address @ Address::Unix(_)) => {
+            Self::NotHere(address) => {
                 write!(f, "{address}: this kernel has no Unix sockets")
             }
             Self::Unresolved { address, error } => write!(
@@ -121,6 +128,16 @@ impl fmt::Display for BindError {
                 f,
                 "no file descriptor left for {address}, which takes {count}; raise the limit by \
                  `ulimit -n`, or LimitNOFILE= in the systemd unit"
+            ),
+            Self::NotPassed { address, passed } if passed.is_empty() => write!(
+                f,
+                "{address}: systemd has passed no socket to this process; start it by its socket \
+                 unit, with FileDescriptorName= and Accept=no, or write an address to bind"
+            ),
+            Self::NotPassed { address, passed } => write!(
+                f,
+                "{address}: systemd has passed no socket of that name; it has passed {}",
+                passed.join(", ")
             ),
             Self::Other { address, error } => match (address, error.raw_os_error()) {
                 (Address::Unix(path), Some(libc::ENOENT)) => write!(
@@ -148,6 +165,7 @@ fn finder(address: &Address) -> String {
     match address {
         Address::Tcp { port, .. } => format!("ss -ltnp 'sport = :{port}'"),
         Address::Unix(path) => format!("ss -lxp | grep {}", path.display()),
+        Address::Systemd(_) => "systemctl list-sockets".into(),
     }
 }
 

@@ -2,7 +2,8 @@
 //! them in between.
 //!
 //! [`bind_all`] binds every listener once per shard and starts none;
-//! [`Bound::listen`] starts one. The rest works on any descriptor, borrowed,
+//! [`Bound::listen`] starts one; those that another process has bound arrive over
+//! a [`Channel`]. The rest works on any descriptor, borrowed,
 //! and never waits: what cannot be done at once is
 //! [`WouldBlock`](std::io::ErrorKind::WouldBlock).
 
@@ -11,6 +12,8 @@ mod bind_error;
 mod connect;
 mod cpu_program;
 mod options;
+mod pass;
+mod passed;
 mod socket_file;
 mod steer;
 mod transfer;
@@ -21,9 +24,11 @@ pub use connect::{
     Outgoing, Peer, connect_as, connect_nonblocking, has_congestion, may_be_transparent,
 };
 pub use options::{
-    ask_tcp, ask_tcp_anew, local_address, peer_address, set_backlog, set_keepalive,
-    set_linger_reset, set_nodelay, shutdown_write, take_error, unsent_bytes,
+    ask_tcp, ask_tcp_anew, local_address, peer_address, prepare_for_accepting, set_backlog,
+    set_keepalive, set_linger_reset, set_nodelay, shutdown_write, take_error, unsent_bytes,
 };
+pub use pass::{Arrival, Channel};
+pub use passed::{adopt, bind_beside, bound_to};
 pub use socket_file::SocketFile;
 pub use steer::Steering;
 pub use transfer::{accept, accept_from, recv, send, send_more};

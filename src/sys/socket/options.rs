@@ -10,10 +10,24 @@ use socket2::{SockRef, TcpKeepalive};
 
 use super::connect::set_int;
 use crate::config::TcpOptions;
+use crate::limits;
 
 /// Lets a socket that listens already hold so many connections (listen(2)).
 pub fn set_backlog(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
     SockRef::from(&fd).listen(i32::try_from(backlog).unwrap_or(i32::MAX))
+}
+
+/// Sets on a TCP listener what its connections are to have. Linux hands it on to
+/// every one that is accepted, which so costs no call of its own. Without it a
+/// connection is as good; nothing else can be done.
+pub fn prepare_for_accepting(fd: BorrowedFd<'_>) {
+    let _ = set_nodelay(fd);
+    let _ = set_keepalive(
+        fd,
+        limits::KEEPALIVE_IDLE,
+        limits::KEEPALIVE_INTERVAL,
+        limits::KEEPALIVE_PROBES,
+    );
 }
 
 /// Sends small segments at once (TCP_NODELAY, tcp(7)). Fails on Unix sockets.
@@ -115,7 +129,6 @@ pub fn local_address(fd: BorrowedFd<'_>) -> io::Result<Option<SocketAddr>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits;
     use crate::sys::socket::{recv, send};
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};

@@ -19,8 +19,8 @@ pub struct SocketFile {
 }
 
 impl SocketFile {
-    /// Takes charge of the file of a socket that was just bound there.
-    pub(super) fn own(path: &Path) -> io::Result<Self> {
+    /// Takes charge of the file of a socket that is bound there.
+    pub(crate) fn own(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
             identity: identity(path)?,

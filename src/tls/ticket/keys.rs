@@ -30,6 +30,21 @@ impl TicketKeys {
         })
     }
 
+    /// Those of another process, the one that seals first. `None` if they are no
+    /// keys.
+    pub(crate) fn received<'a>(keys: impl IntoIterator<Item = &'a [u8]>) -> Option<Self> {
+        let keys: Arc<[TicketKey]> = keys
+            .into_iter()
+            .map(TicketKey::from_bytes)
+            .collect::<Option<_>>()?;
+        (!keys.is_empty()).then_some(Self { keys, seals: 0 })
+    }
+
+    /// What [`received`](Self::received) takes: secrets.
+    pub(crate) fn to_send(&self) -> impl Iterator<Item = &[u8]> {
+        self.in_use().map(TicketKey::bytes)
+    }
+
     /// A fresh key that seals, and as many of those before as may be needed to
     /// open tickets of this lifetime, if there is a rotation every
     /// [`limits::TICKET_KEY_ROTATION`].
