@@ -205,10 +205,9 @@ fn attend(inner: &Inner, ask: impl Fn() -> Option<Stats>, pause: impl Fn(Duratio
             inner.say("WATCHDOG=1");
             fed = now;
         }
-        let status = stats.as_ref().map_or_else(
-            || "the main shard does not answer".to_owned(),
-            |stats| status(stats),
-        );
+        let status = stats
+            .as_ref()
+            .map_or_else(|| "the main shard does not answer".to_owned(), status);
         if status != said {
             inner.say(&format!("STATUS={status}"));
             said = status;
