@@ -216,11 +216,15 @@ pub const MEMORY_LOOK: Duration = Duration::from_millis(100);
 pub const MEMORY_PART_MIN: usize = 256 * 1024;
 
 /// What a tunnel that carries is charged with beside its buffers, in bytes.
+/// Measured, as growth of anonymous resident memory over 2,000 idle tunnels: 6.0
+/// kB with TLS to clients, 2.2 kB in plaintext.
 pub const TUNNEL_MEMORY: usize = 8 * 1024;
 
 /// What a tunnel is charged with besides until it carries, in bytes: the
 /// handshakes, and what is heard and looked up before there is a backend.
-pub const OPENING_MEMORY: usize = 24 * 1024;
+/// Measured likewise, both together: 5.3 kB for a silent client, 6.7 kB for one
+/// that stops behind its ClientHello. The rest is for a long certificate chain.
+pub const OPENING_MEMORY: usize = 8 * 1024;
 
 /// How long a listener that closes waits for the kernel to let go of it before
 /// it lets in the last ones: any time at all is a turn of the executor.

@@ -6,7 +6,7 @@
 //! network. What each thread has of its own (no-new-privileges, the bounding
 //! set) is set by the first, when there is one thread only; users and groups
 //! are changed for all at once. Landlock, at the end, is for the threads that
-//! come after: the log's alone is there before, which opens nothing for others.
+//! come after: only those of the logs are there before.
 
 use std::env;
 use std::fs::{self, File, OpenOptions};
@@ -146,6 +146,17 @@ impl Privileges {
             if let Err(error) = File::open(file) {
                 log::warn!("{}", unreadable(file, user, config, &error));
             }
+        }
+        let mut folders = config.written_folders();
+        folders.dedup();
+        for folder in folders.iter().filter(|f| !privileges::may_write_in(f)) {
+            let shown = folder.display();
+            log::warn!(
+                "{shown}: user {0} cannot write there, so that no log is made anew there once it \
+                 is rotated, and no socket is bound or removed; run chown {0} {shown}, or use a \
+                 directory that is the user's own",
+                user.name
+            );
         }
         Ok(())
     }

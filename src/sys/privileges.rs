@@ -5,9 +5,11 @@
 //! ones used here. Capabilities, the bounding set and no-new-privileges are the
 //! calling thread's alone, and are handed on to the threads that it starts.
 
+use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::account::Account;
@@ -104,6 +106,24 @@ pub fn give_away(thing: BorrowedFd<'_>, user: &Account) -> io::Result<()> {
             libc::AT_EMPTY_PATH,
         )
     })
+}
+
+/// Whether this process may make and remove files in that folder (access(2), by
+/// the rights that are in force).
+pub fn may_write_in(folder: &Path) -> bool {
+    let Ok(path) = CString::new(folder.as_os_str().as_bytes()) else {
+        return false;
+    };
+    // SAFETY: the path ends with a zero.
+    let outcome = unsafe {
+        libc::faccessat(
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            libc::W_OK | libc::X_OK,
+            libc::AT_EACCESS,
+        )
+    };
+    outcome == 0
 }
 
 /// Acts as this user, and for its groups alone, in every thread and for good.

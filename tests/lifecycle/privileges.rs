@@ -567,10 +567,25 @@ fn what_root_made_is_the_users_from_then_on() {
     let owner = |path: &Path| fs::metadata(path).expect("there").uid();
     let program = scene.serve(&ron);
     assert_eq!((owner(&key_log), owner(&socket)), (UID, UID));
+    let log = program.log();
+    assert!(!log.contains("cannot write there"), "{log}");
     program.signal("TERM");
     let ended = program.wait();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(!socket.exists(), "it is left");
+
+    // Its folder, here, is root's: it can be written to, but not made anew.
+    let elsewhere = ron.replacen("run/keys", "keys", 1);
+    let program = scene.serve(&elsewhere);
+    assert_eq!(owner(&scene.at("keys")), UID);
+    let warning = program.wait_log("cannot write there");
+    let folder = scene.folder.path().to_str().expect("text");
+    assert!(
+        warning.contains(&format!("WARN  adit: {folder}: ")),
+        "{warning}"
+    );
+    program.signal("TERM");
+    program.wait();
 
     // What the user has put in its place is not given away.
     let precious = scene.at("precious");

@@ -166,7 +166,7 @@ impl Family {
 
     /// Buckets by ascending bounds, each with all below it, and then the whole.
     fn check_histogram(&self) {
-        let mut series: BTreeMap<String, (Vec<(f64, f64)>, Vec<f64>)> = BTreeMap::new();
+        let mut series: BTreeMap<String, Histogram> = BTreeMap::new();
         for sample in &self.samples {
             let mut labels = sample.labels.clone();
             let bound = labels.remove("le");
@@ -202,6 +202,9 @@ impl Family {
         }
     }
 }
+
+/// Bounds and counts of buckets, and then count and sum.
+type Histogram = (Vec<(f64, f64)>, Vec<f64>);
 
 impl Sample {
     fn read(line: &str) -> Self {
