@@ -194,9 +194,15 @@ fn attend(inner: &Inner, ask: impl Fn() -> Option<Stats>, pause: impl Fn(Duratio
     let mut said = String::new();
     while pause(step) {
         let stats = ask();
-        let stage = inner.stage();
+        let mut stage = inner.stage();
         if *stage == Stage::Left || *stage == Stage::Starting {
             continue;
+        }
+        let serves = |stats: &Stats| stats.state == State::Serving;
+        if *stage == Stage::Serving && !stats.as_ref().is_none_or(serves) {
+            // It was told so in another way than by a signal.
+            *stage = Stage::Stopping;
+            inner.say("STOPPING=1");
         }
         let now = Instant::now();
         // The step before the next one would be too late.
