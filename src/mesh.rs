@@ -156,6 +156,14 @@ pub(crate) enum Command {
     Shutdown,
     /// Gather the figures.
     Stats { reply: flume::Sender<Stats> },
+    /// Tell the keys that tickets are sealed with, and in what time they change,
+    /// for the process that is to take over.
+    TicketKeys {
+        reply: flume::Sender<(TicketKeys, Duration)>,
+    },
+    /// Drain, and leave these listeners, by their addresses as configured, to
+    /// the process with that id.
+    HandOver { left: Vec<Address>, to: u32 },
     /// Have every shard tell of its tunnels.
     List(Listing),
     /// End one tunnel.
@@ -165,14 +173,6 @@ pub(crate) enum Command {
     },
     /// Have a backend get tunnels, or none.
     Enable(Switch),
-    /// Tell the keys that tickets are sealed with, and in what time they change,
-    /// for the process that is to take over.
-    TicketKeys {
-        reply: flume::Sender<(TicketKeys, Duration)>,
-    },
-    /// Drain, and leave these listeners, by their addresses as configured, to
-    /// the process with that id.
-    HandOver { left: Vec<Address>, to: u32 },
     /// Count a reload that was refused before any shard was asked.
     ReloadRefused,
     /// Take up another configuration.

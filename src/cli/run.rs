@@ -157,7 +157,10 @@ where
     let desk = Desk {
         handle: handle.clone(),
         reload: Arc::clone(&reload),
-        upgrader: Arc::clone(&upgrader),
+        upgrade: {
+            let upgrader = Arc::clone(&upgrader);
+            move || upgrader.upgrade()
+        },
         end: Arc::default(),
     };
     let end = Arc::clone(&desk.end);
@@ -210,19 +213,18 @@ where
         }
     }
     let _attendance = service.attend(handle.clone())?;
-    let outcome = running.wait();
-    // Before the endpoint goes, which gives the answers that it owes.
-    end.tell(&outcome);
+    let ended = running.wait();
     service.stopping();
+    // Before the endpoint goes, which gives the answers that it owes.
+    end.tell(&ended);
     let admin = endpoint
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .take();
     if let Some(admin) = &admin {
-        // Somebody may be waiting to hear how it ended.
         admin.finish();
     }
-    match outcome? {
+    match ended? {
         Outcome::Drained => {
             notice!("stopped; every tunnel had ended");
             Ok(Exit::Clean)
@@ -235,10 +237,10 @@ where
 }
 
 /// What the admin endpoint has done.
-struct Desk<R> {
+struct Desk<R, U> {
     handle: Handle,
     reload: Arc<R>,
-    upgrader: Arc<Upgrader>,
+    upgrade: U,
     end: Arc<End>,
 }
 
@@ -271,9 +273,10 @@ impl End {
     }
 }
 
-impl<R> Orders for Desk<R>
+impl<R, U> Orders for Desk<R, U>
 where
     R: Fn() -> Result<(), String> + Send + Sync + 'static,
+    U: Fn() -> Result<String, String> + Send + Sync + 'static,
 {
     fn stats(&self) -> Result<Stats, Error> {
         self.handle.stats()
@@ -326,7 +329,7 @@ where
     }
 
     fn upgrade(&self) -> Result<String, String> {
-        self.upgrader.upgrade()
+        (self.upgrade)()
     }
 }
 

@@ -316,11 +316,11 @@ mod tests {
         fn enable_backend(&self, service: &str, _: &str, _: bool) -> Result<Vec<usize>, Error> {
             Err(Error::Unknown(format!("there is no service {service}")))
         }
-        fn upgrade(&self) -> Result<String, String> {
-            Err("the new process ended".into())
-        }
         fn reload(&self) -> Result<(), String> {
             Err("adit.ron:3:5: unknown key".into())
+        }
+        fn upgrade(&self) -> Result<String, String> {
+            Err("the new process ended".into())
         }
     }
 
@@ -340,6 +340,8 @@ mod tests {
             (Method::Post, "/stats", 405, "GET"),
             (Method::Post, "/reload", 409, "adit.ron:3:5"),
             (Method::Get, "/reload", 405, "POST"),
+            (Method::Post, "/upgrade", 409, "the new process ended"),
+            (Method::Get, "/upgrade", 405, "POST"),
             (Method::Get, "/tunnels", 503, "not running"),
             (Method::Get, "/tunnels?sort=speed", 400, "write age"),
             (Method::Get, "/tunnels?filter=colour%3Dred", 400, "colour"),
@@ -360,8 +362,6 @@ mod tests {
                 "a b",
             ),
             (Method::Post, "/backends/enable?service=a", 400, "backend="),
-            (Method::Post, "/upgrade", 409, "the new process ended"),
-            (Method::Get, "/upgrade", 405, "POST"),
             (Method::Get, "/", 404, ""),
         ] {
             let answer = client::send(&address, method, target, TIMEOUT).expect("an answer");

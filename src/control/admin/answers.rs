@@ -68,11 +68,11 @@ pub trait Orders: Send + Sync + 'static {
     /// Why not, for the operator, in full.
     fn reload(&self) -> Result<(), String>;
 
-    /// Leave the work to a new process: `POST /upgrade`. It says which.
+    /// Leave the work to a new process, and say which: `POST /upgrade`.
     ///
     /// # Errors
     ///
-    /// Why not.
+    /// Why not, for the operator, in full.
     fn upgrade(&self) -> Result<String, String>;
 }
 
@@ -179,9 +179,9 @@ fn change(request: &Request, orders: &impl Orders) -> Option<Done> {
             let response = Response::text(200, "the new configuration is in use\n");
             ("reloaded".into(), response)
         }),
-        "/upgrade" => orders.upgrade().map_err(|why| (409, why)).map(|told| {
-            let response = Response::text(200, format!("{told}\n"));
-            (format!("upgraded: {told}"), response)
+        "/upgrade" => orders.upgrade().map_err(|why| (409, why)).map(|text| {
+            let response = Response::text(200, format!("{text}\n"));
+            ("upgraded".into(), response)
         }),
         "/backends/disable" => switch(request, orders, false),
         "/backends/enable" => switch(request, orders, true),
