@@ -17,6 +17,9 @@ pub enum Error {
     /// The machine refuses what is needed: a port in use, too few descriptors,
     /// no io_uring. The text says what to change. Exit code 1.
     System(String),
+    /// There is nothing of the name that was given. The text says what there is.
+    /// Exit code 1.
+    Unknown(String),
     /// The server is not running, or no longer.
     Stopped,
 }
@@ -25,7 +28,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
-            Self::Identity(text) | Self::System(text) => f.write_str(text),
+            Self::Identity(text) | Self::System(text) | Self::Unknown(text) => f.write_str(text),
             Self::Stopped => f.write_str("the server is not running"),
         }
     }

@@ -596,6 +596,57 @@ pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Admin connections served at once.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 
+/// Tunnels that a list shows if it is not told otherwise.
+pub const TUNNELS_LISTED_DEFAULT: usize = 100;
+
+/// The most tunnels in one list. They take some 400 bytes each on their way.
+pub const TUNNELS_LISTED_MAX: usize = 10_000;
+
+/// Tunnels that are looked at for a list before the shard looks at its ring,
+/// and turns to those for which something has come: some 50 µs.
+pub const TUNNELS_PER_TURN: usize = 256;
+
+/// The longest filter of a list of tunnels, in bytes.
+pub const TUNNEL_FILTER_MAX: usize = 512;
+
+/// How old what tunnels had carried must be before it is noted anew.
+pub const RATE_SPAN_MIN: Duration = Duration::from_millis(200);
+
+/// For how long what tunnels had carried is remembered after somebody has asked
+/// for their bytes a second, so that the next who asks is told of the time
+/// since: 16 bytes for each tunnel.
+pub const RATE_MEMORY: Duration = Duration::from_secs(10);
+
+/// Names of services or backends that an error lists, where there are many.
+pub const NAMES_SHOWN_MAX: usize = 20;
+
+/// Lists and closes that may wait for one shard to get to them.
+pub const ERRANDS_QUEUED_MAX: usize = 2 * ADMIN_CONNECTIONS_MAX;
+
+/// How long a list of tunnels, or the order to close one, may take.
+pub const ERRAND_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Over how long commands look at what is told for a span: the load of shards,
+/// bytes a second.
+pub const SAMPLE_SPAN: Duration = Duration::from_millis(500);
+
+/// How often `adit top` asks a server that did not answer, at most.
+pub const TOP_RETRY: Duration = Duration::from_secs(1);
+
+/// How late an answer may be before `adit top` tells that it is missing.
+pub const TOP_LATE: Duration = Duration::from_secs(2);
+
+/// For how many pictures `adit top` remembers what went through the server: no
+/// terminal is wider.
+pub const TOP_HISTORY: usize = 512;
+
+/// The most tunnels that `adit top` asks for: no terminal is higher.
+pub const TOP_TUNNELS: usize = 200;
+
+/// How much longer than the drain time `adit drain --wait` waits: for tunnels
+/// that are cut to be told so, and for threads to end.
+pub const DRAIN_GRACE: Duration = Duration::from_secs(30);
+
 /// How long an answer at hand may take to be sent, from its first byte to its
 /// last: a client that takes a byte now and then holds a connection no longer.
 pub const HTTP_ANSWER_TIMEOUT: Duration = Duration::from_secs(10);

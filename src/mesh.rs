@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use crate::config::Address;
 use crate::error::Error;
 use crate::limits;
-use crate::metrics::{ListenerStats, ServiceStats, ShardStats, Stats};
+use crate::metrics::{
+    ListenerStats, ServiceStats, ShardStats, Stats, TunnelId, TunnelQuery, TunnelStats,
+};
 use crate::plan::Plan;
 use crate::tls::TicketKeys;
 
@@ -42,6 +44,17 @@ pub(crate) enum Order {
     Abort { generation: u64 },
     /// Health checks have found a backend up, or down.
     Health(Verdict),
+    /// An operator wants a backend to get tunnels, or none.
+    Enable(Switch),
+    /// Tell of the tunnels that are open.
+    List(Listing),
+    /// End one tunnel.
+    Close {
+        /// Its number on the shard.
+        number: u64,
+        /// What it was; `None`: there is no such tunnel.
+        reply: flume::Sender<Option<TunnelStats>>,
+    },
     /// Seal tickets with other keys.
     Rekey(TicketKeys),
     /// Carry a connection that another shard has accepted.
@@ -106,6 +119,36 @@ pub(crate) struct Verdict {
     pub(crate) up: bool,
 }
 
+/// What an operator wants of a backend.
+#[derive(Clone, Debug)]
+pub(crate) struct Switch {
+    /// Its service, by name.
+    pub(crate) service: Arc<str>,
+    pub(crate) address: Arc<Address>,
+    pub(crate) enabled: bool,
+    /// Told by each shard, with its number, once it is so.
+    pub(crate) reply: flume::Sender<usize>,
+}
+
+/// Which tunnels somebody wants to be told of.
+#[derive(Clone, Debug)]
+pub(crate) struct Listing {
+    pub(crate) query: Arc<TunnelQuery>,
+    /// Where each shard answers. It has room for all of them.
+    pub(crate) reply: flume::Sender<Listed>,
+}
+
+/// A shard's part of an answer.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    pub(crate) shard: usize,
+    pub(crate) tunnels: Vec<TunnelStats>,
+    /// How many there are that fit.
+    pub(crate) matching: u64,
+    /// How many there are.
+    pub(crate) open: u64,
+}
+
 /// From outside to the main shard.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -121,6 +164,15 @@ pub(crate) enum Command {
     /// Drain, and leave these listeners, by their addresses as configured, to
     /// the process with that id.
     HandOver { left: Vec<Address>, to: u32 },
+    /// Have every shard tell of its tunnels.
+    List(Listing),
+    /// End one tunnel.
+    Close {
+        id: TunnelId,
+        reply: flume::Sender<Option<TunnelStats>>,
+    },
+    /// Have a backend get tunnels, or none.
+    Enable(Switch),
     /// Count a reload that was refused before any shard was asked.
     ReloadRefused,
     /// Take up another configuration.

@@ -166,6 +166,19 @@ impl Timers {
         }
     }
 
+    /// Wakes the task that holds the alarm with that [number](Alarm::number).
+    pub(crate) fn wake(&self, number: u32) {
+        let mut wheel = self.wheel.borrow_mut();
+        let waker = wheel
+            .entries
+            .get_mut(number as usize)
+            .and_then(|entry| entry.waker.take());
+        drop(wheel);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     /// Ready while there is somebody to tick for.
     pub(crate) fn poll_wanted(&self, cx: &mut Context<'_>) -> Poll<()> {
         if self.wheel.borrow().open > 0 {
@@ -205,6 +218,11 @@ impl Alarm {
     /// The present tick.
     pub(crate) fn now(&self) -> Tick {
         self.timers.now()
+    }
+
+    /// By which [`Timers::wake`] knows it, as long as it lives.
+    pub(crate) fn number(&self) -> u32 {
+        self.number
     }
 }
 

@@ -12,9 +12,9 @@ pub(super) enum Choice {
     Take(usize),
     /// Wait for room.
     Full,
-    /// It has tried all that are not down.
+    /// It has tried all that are not out.
     Exhausted,
-    /// All are down.
+    /// All are out.
     Down,
 }
 
@@ -47,7 +47,8 @@ impl Service {
     /// First come those that are up, then the backup ones that are up. One that
     /// was ejected is tried when nothing else is left, since that costs no more
     /// than a connect that fails, and the client would get nothing at all; one
-    /// that the checks say is down is not. Only in the first group that has
+    /// that the checks say is down is not, nor is one that an operator has
+    /// disabled. Only in the first group that has
     /// anybody in it room is waited for: a backup does not help out.
     pub(super) fn choose(&self, tried: &Tried, key: Option<u64>) -> Choice {
         let now = self.settle();
@@ -55,7 +56,7 @@ impl Service {
             let group = self.places.iter().enumerate().filter(|(index, place)| {
                 place.backup == backup
                     && place.standing.is_ejected() == ejected
-                    && !place.standing.is_down()
+                    && !place.is_out()
                     && !tried.has(*index)
             });
             if group.clone().next().is_none() {
@@ -70,7 +71,7 @@ impl Service {
                 None => Choice::Full,
             };
         }
-        if self.places.iter().all(|place| place.standing.is_down()) {
+        if self.places.iter().all(Place::is_out) {
             Choice::Down
         } else {
             Choice::Exhausted
@@ -92,14 +93,14 @@ impl Service {
     /// Whether another backend than this one can take its place.
     pub(super) fn has_spare(&self, index: usize) -> bool {
         let mut others = self.places.iter().enumerate();
-        others.any(|(other, place)| other != index && place.standing.is_usable())
+        others.any(|(other, place)| other != index && place.is_usable())
     }
 
     /// Backends that a tunnel which has tried these can still try, beside this
     /// one.
     pub(super) fn left(&self, tried: &Tried, index: usize) -> usize {
         let left = |(other, place): &(usize, &Place)| {
-            *other != index && !tried.has(*other) && !place.standing.is_down()
+            *other != index && !tried.has(*other) && !place.is_out()
         };
         self.places.iter().enumerate().filter(left).count()
     }

@@ -157,6 +157,11 @@ impl Service {
         &self.name
     }
 
+    /// The address of the backend with that number, as it was configured.
+    pub(crate) fn address_of(&self, backend: usize) -> Option<&str> {
+        self.places.get(backend).map(|place| place.shown())
+    }
+
     /// How long a tunnel may have to wait beside the time that its connects
     /// take.
     pub(crate) fn patience(&self) -> Duration {
@@ -191,6 +196,23 @@ impl Service {
         for place in &self.places {
             if place.address() == address {
                 news |= place.standing.judge(up, Instant::now(), self.slow_start);
+            }
+        }
+        if news {
+            self.changed();
+        }
+    }
+
+    /// An operator wants the backend at this address to get no more tunnels, or
+    /// to get them again. Tunnels that are open are left alone.
+    pub(crate) fn enable(&self, address: &Address, enabled: bool) {
+        let mut news = false;
+        for place in &self.places {
+            if place.address() == address && place.load.enable(enabled) {
+                news = true;
+                if enabled {
+                    place.standing.welcome(Instant::now(), self.slow_start);
+                }
             }
         }
         if news {

@@ -16,6 +16,8 @@ use crate::runtime::Queues;
 #[derive(Debug)]
 pub(super) struct Place {
     address: Address,
+    /// The same in words.
+    shown: Box<str>,
     pub(super) addresses: Addresses,
     pub(super) weight: u32,
     pub(super) backup: bool,
@@ -32,6 +34,8 @@ pub(super) struct Load {
     tunnels: Cell<u32>,
     tunnels_total: Cell<u64>,
     connect_failures: Cell<u64>,
+    /// An operator wants it to get no tunnels.
+    disabled: Cell<bool>,
 }
 
 impl Place {
@@ -49,6 +53,7 @@ impl Place {
         let known = former.and_then(|former| former.addresses.with_interval(service.resolve));
         Self {
             address: backend.address.clone(),
+            shown: backend.address.to_string().into(),
             addresses: known.unwrap_or_else(|| {
                 Addresses::new(&backend.address, service.resolve, resolver.clone(), queues)
             }),
@@ -67,6 +72,22 @@ impl Place {
     /// The address as it was configured.
     pub(super) fn address(&self) -> &Address {
         &self.address
+    }
+
+    /// The same in words.
+    pub(super) fn shown(&self) -> &str {
+        &self.shown
+    }
+
+    /// Gets no tunnel in any case: the checks say that it is down, or an
+    /// operator has disabled it.
+    pub(super) fn is_out(&self) -> bool {
+        self.standing.is_down() || self.load.disabled.get()
+    }
+
+    /// In, and not ejected.
+    pub(super) fn is_usable(&self) -> bool {
+        !self.is_out() && !self.standing.is_ejected()
     }
 
     /// Whether this shard may open another tunnel to it.
@@ -92,8 +113,10 @@ impl Place {
     pub(super) fn stats(&self) -> BackendStats {
         let ejected = self.standing.is_ejected();
         BackendStats {
-            address: self.address.to_string(),
-            state: if self.standing.is_down() {
+            address: self.shown.to_string(),
+            state: if self.load.disabled.get() {
+                BackendState::Disabled
+            } else if self.standing.is_down() {
                 BackendState::Down
             } else if ejected {
                 BackendState::Ejected
@@ -123,6 +146,11 @@ impl Load {
 
     pub(super) fn connected(&self) {
         self.tunnels_total.set(self.tunnels_total.get() + 1);
+    }
+
+    /// Whether an operator wants it to get tunnels. Gives whether that is news.
+    pub(super) fn enable(&self, enabled: bool) -> bool {
+        self.disabled.replace(!enabled) == enabled
     }
 
     pub(super) fn failed(&self) {

@@ -36,11 +36,6 @@ impl Standing {
         self.ejected_until.get().is_some()
     }
 
-    /// Up, and not ejected.
-    pub(super) fn is_usable(&self) -> bool {
-        !self.is_down() && !self.is_ejected()
-    }
-
     /// Whether the time matters to it.
     pub(super) fn is_timed(&self) -> bool {
         self.ejected_until.get().is_some() || self.back_since.get().is_some()
@@ -78,11 +73,15 @@ impl Standing {
     pub(super) fn judge(&self, up: bool, now: Instant, slow_start: Duration) -> bool {
         let news = self.down.replace(!up) == up;
         if news && up {
-            // Whatever was held against it was before.
-            self.forgive();
-            self.come_back(now, slow_start);
+            self.welcome(now, slow_start);
         }
         news
+    }
+
+    /// It begins anew: whatever was held against it was before.
+    pub(super) fn welcome(&self, now: Instant, slow_start: Duration) {
+        self.forgive();
+        self.come_back(now, slow_start);
     }
 
     /// A connect has succeeded. Whether that ends an ejection.
@@ -158,7 +157,7 @@ mod tests {
             assert!(standing.is_ejected());
             now += pause;
             standing.settle(now, Duration::ZERO);
-            assert!(standing.is_usable());
+            assert!(!standing.is_ejected());
         }
         assert!(!standing.succeeded(|| now, Duration::ZERO));
         assert_eq!(standing.failed(|| now, EJECT, true), None);

@@ -15,6 +15,8 @@ use rustls::pki_types::ServerName;
 
 use super::Exit;
 use super::bench::BenchArgs;
+use super::operator::{BackendCommand, CloseArgs, DrainArgs, ShardsArgs, TunnelsArgs};
+use super::top::TopArgs;
 
 /// What the program does when it is told nothing.
 pub(crate) const DEMONSTRATION: &str = "\
@@ -62,11 +64,27 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Show a running server's figures
     Stats(StatsArgs),
+    /// Watch a running server, live
+    Top(TopArgs),
+    /// List a running server's open tunnels
+    Tunnels(TunnelsArgs),
+    /// Show how a running server's shards are doing
+    Shards(ShardsArgs),
+    /// Show backends, and take them out of service and back
+    #[command(arg_required_else_help = true)]
+    Backend {
+        #[command(subcommand)]
+        command: BackendCommand,
+    },
+    /// End open tunnels, one by one
+    Close(CloseArgs),
     /// Have a running server read its configuration, certificates and keys again
-    Reload(TargetArgs),
+    Reload(ReloadArgs),
     /// Have a running server leave its work to a new process of its program, without closing a
     /// listener
     Upgrade(TargetArgs),
+    /// Have a running server stop as SIGTERM does: open tunnels may end
+    Drain(DrainArgs),
     /// Make and rotate files of session ticket keys
     #[command(arg_required_else_help = true)]
     TicketKeys {
@@ -169,7 +187,7 @@ pub(crate) struct OverrideArgs {
     /// Log to the system's syslog daemon instead of standard error
     #[arg(long)]
     pub(crate) syslog: bool,
-    /// The Unix socket for "adit stats": a path, auto, or off [default: auto]
+    /// The Unix socket for "adit stats" and its like: a path, auto, or off [default: auto]
     #[arg(long, value_name = "PATH|off", value_parser = parse_admin, value_hint = ValueHint::FilePath)]
     pub(crate) admin: Option<AdminArg>,
     /// Serve metrics and probes here, by HTTP: HOST:PORT, [v6]:PORT, *:PORT, unix:/path, or off
@@ -218,6 +236,15 @@ pub(crate) struct TargetArgs {
     /// Ask the server with this admin socket
     #[arg(long, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub(crate) admin: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ReloadArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) of: TargetArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -472,7 +499,7 @@ fn parse_drain(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn parse_seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     text.parse()
         .ok()
         .filter(|seconds: &f64| (0.1..=86_400.0).contains(seconds))

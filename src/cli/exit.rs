@@ -24,7 +24,7 @@ impl Exit {
         match self {
             Self::Clean => "success; a server was told to stop, and every tunnel ended of itself",
             Self::Failure => {
-                "runtime failure: a port in use, tunnels cut at the drain deadline, no server for stats or a reload, a reload refused, an upgrade that failed, operations of a bench that failed"
+                "runtime failure: a port in use, tunnels cut at the drain deadline, no server that answers, a reload or an upgrade refused, no such tunnel or backend, operations of a bench that failed"
             }
             Self::Usage => "usage or configuration error, certificates included",
         }

@@ -8,9 +8,11 @@ mod bench;
 mod check;
 mod convert;
 mod demo;
+mod endpoint;
 mod exit;
 mod generate;
 mod human;
+mod operator;
 mod output;
 mod plan;
 mod privileges;
@@ -20,6 +22,7 @@ mod service;
 mod source;
 mod stats;
 mod ticket_keys;
+mod top;
 mod upgrade;
 mod watch;
 
@@ -60,8 +63,10 @@ fn carry_out(plan: Plan) -> Result<Exit, Failure> {
         Plan::Run(plan) => run::run(plan),
         Plan::Check(plan, format) => check::run(&plan, format),
         Plan::Stats(plan) => stats::run(&plan),
-        Plan::Reload(of) => reload::run(&of),
+        Plan::Reload(of, format) => reload::run(&of, format),
         Plan::Upgrade(of) => upgrade::run(&of),
+        Plan::Top(args) => top::run(args),
+        Plan::Operate(work) => operator::run(work),
         Plan::TicketKeys(command) => ticket_keys::run(command),
         Plan::Bench(plan) => bench::run(plan),
         Plan::Convert(plan) => convert::run(&plan),

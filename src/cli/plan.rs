@@ -16,7 +16,9 @@ use super::args::{
 };
 use super::bench::BenchPlan;
 use super::exit::Failure;
+use super::operator::Work;
 use super::source::Source;
+use super::top::TopArgs;
 
 /// One thing to do.
 #[derive(Debug)]
@@ -25,8 +27,10 @@ pub(crate) enum Plan {
     Run(RunPlan),
     Check(RunPlan, Format),
     Stats(StatsPlan),
-    Reload(Target),
+    Reload(Target, Format),
     Upgrade(Target),
+    Operate(Work),
+    Top(TopArgs),
     TicketKeys(TicketKeysCommand),
     Bench(BenchPlan),
     Convert(ConvertArgs),
@@ -93,7 +97,13 @@ impl Plan {
             Some(Command::Run(run)) => Self::serve(run),
             Some(Command::Check(check)) => Self::check(check),
             Some(Command::Stats(stats)) => Ok(Self::Stats(stats.into())),
-            Some(Command::Reload(of)) => Ok(Self::Reload(of.into())),
+            Some(Command::Top(args)) => Ok(Self::Top(args)),
+            Some(Command::Tunnels(args)) => Ok(Self::Operate(Work::Tunnels(args))),
+            Some(Command::Close(args)) => Ok(Self::Operate(Work::Close(args))),
+            Some(Command::Drain(args)) => Ok(Self::Operate(Work::Drain(args))),
+            Some(Command::Backend { command }) => Ok(Self::Operate(Work::Backend(command))),
+            Some(Command::Shards(args)) => Ok(Self::Operate(Work::Shards(args))),
+            Some(Command::Reload(args)) => Ok(Self::Reload(args.of.into(), Format::new(args.json))),
             Some(Command::Upgrade(of)) => Ok(Self::Upgrade(of.into())),
             Some(Command::TicketKeys { command }) => Ok(Self::TicketKeys(command)),
             Some(Command::Bench(bench)) => bench.plan().map(Self::Bench),

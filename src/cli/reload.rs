@@ -5,9 +5,9 @@ use adit::limits;
 
 use super::exit::{Exit, Failure};
 use super::output;
-use super::plan::Target;
+use super::plan::{Format, Target};
 
-pub(crate) fn run(of: &Target) -> Result<Exit, Failure> {
+pub(crate) fn run(of: &Target, format: Format) -> Result<Exit, Failure> {
     let socket = of.address()?;
     let answer = client::send(&socket, Method::Post, "/reload", limits::RELOAD_TIMEOUT);
     let answer = answer.map_err(|error| {
@@ -19,8 +19,16 @@ pub(crate) fn run(of: &Target) -> Result<Exit, Failure> {
     let text = String::from_utf8_lossy(&answer.body);
     match answer.status {
         200 => {
-            output::print(&format!("reloaded: {text}"))?;
+            output::print(&match format {
+                Format::Text => format!("reloaded: {text}"),
+                Format::Json => "{\"reloaded\": true}\n".to_owned(),
+            })?;
             Ok(Exit::Clean)
+        }
+        409 if format == Format::Json => {
+            let refused = serde_json::json!({"reloaded": false, "reason": text.trim_end()});
+            output::print(&format!("{refused}\n"))?;
+            Ok(Exit::Failure)
         }
         409 => Err(Failure::runtime(format!(
             "not reloaded, the old configuration stays in use:\n{text}"

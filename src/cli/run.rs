@@ -7,16 +7,16 @@
 //! service manager how things are.
 
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use adit::config::{Admin, LogSink};
-use adit::control::admin::{self, Orders};
+use adit::control::admin::{self, Drained, Draining, Orders};
 use adit::control::exporter::{self, Exporter, Sources};
 use adit::http::Running;
 use adit::logging::{self, Guard};
-use adit::metrics::Stats;
+use adit::metrics::{Stats, TunnelId, TunnelList, TunnelQuery, TunnelStats};
 use adit::sys::signals::unblock;
 use adit::{Config, Error, Handle, Inheritance, Outcome, Server, notice};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
@@ -154,20 +154,16 @@ where
     let endpoint = Endpoint::default();
     let upgrader = Upgrader::new(handle.clone(), &succession, admin, endpoint.clone());
     let upgrader = Arc::new(upgrader);
-    let orders = Orders {
-        stats: {
-            let handle = handle.clone();
-            move || handle.stats()
-        },
-        reload: {
-            let reload = Arc::clone(&reload);
-            move || reload()
-        },
+    let desk = Desk {
+        handle: handle.clone(),
+        reload: Arc::clone(&reload),
         upgrade: {
             let upgrader = Arc::clone(&upgrader);
             move || upgrader.upgrade()
         },
+        end: Arc::default(),
     };
+    let end = Arc::clone(&desk.end);
     let (left, metrics) = (succession.admin.take(), succession.metrics.take());
     let predecessor = succession.predecessor.as_deref();
     let place = |running: Option<Running>| {
@@ -178,10 +174,10 @@ where
     // that is elsewhere is had at once, or this process does not serve.
     let is_elsewhere = matches!((admin, &left), (Admin::Path(_), None));
     let waiting = if predecessor.is_none() || is_elsewhere {
-        place(admin::start(admin, orders)?);
+        place(admin::start(admin, desk)?);
         None
     } else {
-        Some(orders)
+        Some(desk)
     };
     let steers = Steers {
         handle: handle.clone(),
@@ -201,8 +197,8 @@ where
             upgrade::lend_metrics(exporter, None, &handle);
         }
     }
-    if let Some(orders) = waiting {
-        match admin::start_at(left, admin, orders) {
+    if let Some(desk) = waiting {
+        match admin::start_at(left, admin, desk) {
             Ok(running) => place(running),
             // It serves; there is no way back.
             Err(error) => log::error!("no admin endpoint: {error}"),
@@ -217,17 +213,18 @@ where
         }
     }
     let _attendance = service.attend(handle.clone())?;
-    let outcome = running.wait();
+    let ended = running.wait();
     service.stopping();
+    // Before the endpoint goes, which gives the answers that it owes.
+    end.tell(&ended);
     let admin = endpoint
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .take();
     if let Some(admin) = &admin {
-        // Somebody may be waiting to hear how it ended.
         admin.finish();
     }
-    match outcome? {
+    match ended? {
         Outcome::Drained => {
             notice!("stopped; every tunnel had ended");
             Ok(Exit::Clean)
@@ -236,6 +233,103 @@ where
             log::warn!("stopped; {tunnels} tunnels were cut at the drain deadline");
             Ok(Exit::Failure)
         }
+    }
+}
+
+/// What the admin endpoint has done.
+struct Desk<R, U> {
+    handle: Handle,
+    reload: Arc<R>,
+    upgrade: U,
+    end: Arc<End>,
+}
+
+/// How the server ended, for those who wait for it.
+#[derive(Default)]
+struct End {
+    outcome: Mutex<Option<Result<Outcome, String>>>,
+    told: Condvar,
+}
+
+impl End {
+    fn tell(&self, ended: &Result<Outcome, Error>) {
+        let outcome = ended.as_ref().copied().map_err(ToString::to_string);
+        let mut known = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        *known = Some(outcome);
+        self.told.notify_all();
+    }
+
+    fn wait(&self) -> Result<Outcome, String> {
+        let mut known = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if let Some(outcome) = &*known {
+                return outcome.clone();
+            }
+            known = self
+                .told
+                .wait(known)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl<R, U> Orders for Desk<R, U>
+where
+    R: Fn() -> Result<(), String> + Send + Sync + 'static,
+    U: Fn() -> Result<String, String> + Send + Sync + 'static,
+{
+    fn stats(&self) -> Result<Stats, Error> {
+        self.handle.stats()
+    }
+
+    fn tunnels(&self, query: TunnelQuery) -> Result<TunnelList, Error> {
+        self.handle.tunnels(query)
+    }
+
+    fn close(&self, id: TunnelId) -> Result<Option<TunnelStats>, Error> {
+        self.handle.close(id)
+    }
+
+    fn drain(&self) -> Result<Draining, Error> {
+        // Afterwards it may be gone before it can tell.
+        let stats = self.handle.stats()?;
+        // A reload that is under way is given up for it.
+        self.handle.shutdown();
+        Ok(Draining {
+            tunnels_open: stats.total.tunnels_open,
+            drain_timeout_seconds: self.handle.drain_timeout().as_secs_f64(),
+            ready_grace_seconds: self.handle.ready_grace().as_secs_f64(),
+        })
+    }
+
+    fn drained(&self) -> Result<Option<Drained>, Error> {
+        if !self.handle.is_stopping() {
+            return Ok(None);
+        }
+        let outcome = self.end.wait().map_err(Error::System)?;
+        Ok(Some(Drained {
+            tunnels_cut: match outcome {
+                Outcome::Drained => 0,
+                Outcome::Cut(tunnels) => tunnels,
+            },
+        }))
+    }
+
+    fn enable_backend(
+        &self,
+        service: &str,
+        backend: &str,
+        enabled: bool,
+    ) -> Result<Vec<usize>, Error> {
+        self.handle.enable_backend(service, backend, enabled)
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        (self.reload)()
+    }
+
+    fn upgrade(&self) -> Result<String, String> {
+        (self.upgrade)()
     }
 }
 

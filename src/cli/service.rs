@@ -194,9 +194,15 @@ fn attend(inner: &Inner, ask: impl Fn() -> Option<Stats>, pause: impl Fn(Duratio
     let mut said = String::new();
     while pause(step) {
         let stats = ask();
-        let stage = inner.stage();
+        let mut stage = inner.stage();
         if *stage == Stage::Left || *stage == Stage::Starting {
             continue;
+        }
+        let serves = |stats: &Stats| stats.state == State::Serving;
+        if *stage == Stage::Serving && !stats.as_ref().is_none_or(serves) {
+            // It was told so in another way than by a signal.
+            *stage = Stage::Stopping;
+            inner.say("STOPPING=1");
         }
         let now = Instant::now();
         // The step before the next one would be too late.
@@ -205,10 +211,9 @@ fn attend(inner: &Inner, ask: impl Fn() -> Option<Stats>, pause: impl Fn(Duratio
             inner.say("WATCHDOG=1");
             fed = now;
         }
-        let status = stats.as_ref().map_or_else(
-            || "the main shard does not answer".to_owned(),
-            |stats| status(stats),
-        );
+        let status = stats
+            .as_ref()
+            .map_or_else(|| "the main shard does not answer".to_owned(), status);
         if status != said {
             inner.say(&format!("STATUS={status}"));
             said = status;

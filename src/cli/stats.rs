@@ -6,10 +6,9 @@ use std::time::{Duration, Instant};
 
 use adit::config::Address;
 use adit::control::admin;
-use adit::http::client;
-use adit::limits;
 use adit::metrics::Stats;
 
+use super::endpoint::Endpoint;
 use super::exit::{Exit, Failure};
 use super::output;
 use super::plan::{Format, StatsPlan, Target};
@@ -17,11 +16,11 @@ use super::plan::{Format, StatsPlan, Target};
 mod table;
 
 pub(crate) fn run(plan: &StatsPlan) -> Result<Exit, Failure> {
-    let socket = plan.of.address()?;
+    let endpoint = Endpoint::of(&plan.of)?;
     let mut before: Option<(Instant, Stats)> = None;
     loop {
         let asked = Instant::now();
-        let (raw, stats) = ask(&socket)?;
+        let (raw, stats) = endpoint.get("/stats")?;
         match plan.format {
             Format::Json if plan.every.is_some() => output::print(&format!("{raw}\n"))?,
             Format::Json => {
@@ -103,28 +102,6 @@ fn running(found: &[admin::Instance]) -> String {
             format!("running are the processes {}", pids.join(", "))
         }
     }
-}
-
-/// The answer as it came, and what it means.
-fn ask(socket: &Address) -> Result<(String, Stats), Failure> {
-    // The shards' deadline lies within the server's own.
-    let timeout = limits::ADMIN_TIMEOUT + limits::SNAPSHOT_TIMEOUT;
-    let answer = client::get(socket, "/stats", timeout).map_err(|error| {
-        Failure::runtime(format!(
-            "{socket} does not answer: {error}; is the server running?"
-        ))
-    })?;
-    let body = String::from_utf8_lossy(&answer.body).into_owned();
-    if answer.status != 200 {
-        return Err(Failure::runtime(format!("{socket} says: {body}")));
-    }
-    let stats = serde_json::from_str(&body).map_err(|error| {
-        Failure::runtime(format!(
-            "{socket} gives statistics that this adit ({}) does not understand: {error}",
-            env!("CARGO_PKG_VERSION")
-        ))
-    })?;
-    Ok((body, stats))
 }
 
 fn show(table: &str, again_and_again: bool) -> Result<(), Failure> {

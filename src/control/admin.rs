@@ -1,8 +1,14 @@
-//! The admin endpoint: how `adit stats` and an operator reach a process.
+//! The admin endpoint: how `adit stats`, its like and an operator reach a process.
 //!
-//! It is HTTP over a Unix socket that only its own user may open. By default
-//! the socket is named after the process id and lies in a private folder, the
-//! first of [`folders`] that can be used; there [`instances`] finds it.
+//! It is HTTP over a Unix socket that only its own user may open, and that
+//! answers root and that user alone, whoever was handed it ([`answers`] has what
+//! can be asked for). By default the socket is named after the process id and
+//! lies in a private folder, the first of [`folders`] that can be used; there
+//! [`instances`] finds it.
+
+mod answers;
+
+pub use answers::{Drained, Draining, Orders, Switched};
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -12,22 +18,8 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Admin;
 use crate::error::Error;
-use crate::http::{self, Request, Response, Running};
-use crate::metrics::Stats;
+use crate::http::{self, Running};
 use crate::sys::account::effective_uid;
-
-/// What the endpoint answers with. Both are called on the endpoint's own
-/// threads and may take their time.
-pub struct Orders<S, R, U> {
-    /// The figures of this moment: `GET /stats`.
-    pub stats: S,
-    /// Take the configuration up anew: `POST /reload`. The error is for the
-    /// operator, in full.
-    pub reload: R,
-    /// Leave the work to a new process: `POST /upgrade`. It says which, or why
-    /// not.
-    pub upgrade: U,
-}
 
 /// A running process that was found by its socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,12 +38,7 @@ pub struct Instance {
 ///
 /// # Errors
 /// [`Error::System`] if the socket of [`Admin::Path`] cannot be had.
-pub fn start<S, R, U>(admin: &Admin, orders: Orders<S, R, U>) -> Result<Option<Running>, Error>
-where
-    S: Fn() -> Result<Stats, Error> + Send + Sync + 'static,
-    R: Fn() -> Result<(), String> + Send + Sync + 'static,
-    U: Fn() -> Result<String, String> + Send + Sync + 'static,
-{
+pub fn start(admin: &Admin, orders: impl Orders) -> Result<Option<Running>, Error> {
     start_at(None, admin, orders)
 }
 
@@ -60,16 +47,11 @@ where
 ///
 /// # Errors
 /// Those of [`start`].
-pub fn start_at<S, R, U>(
+pub fn start_at(
     left: Option<UnixListener>,
     admin: &Admin,
-    orders: Orders<S, R, U>,
-) -> Result<Option<Running>, Error>
-where
-    S: Fn() -> Result<Stats, Error> + Send + Sync + 'static,
-    R: Fn() -> Result<(), String> + Send + Sync + 'static,
-    U: Fn() -> Result<String, String> + Send + Sync + 'static,
-{
+    orders: impl Orders,
+) -> Result<Option<Running>, Error> {
     let bound = match (admin, left) {
         (Admin::Off, _) => return Ok(None),
         (Admin::Path(path), Some(left)) => Ok((left, path.clone())),
@@ -86,7 +68,7 @@ where
     };
     let (listener, path) = bound.map_err(Error::System)?;
     let running = http::serve(listener, "adit-admin", move |request| {
-        answer(request, &orders)
+        answers::answer(request, &orders)
     })
     .map_err(|error| Error::System(format!("the admin endpoint has no thread: {error}")))?
     .unlink_at_end(&path);
@@ -163,31 +145,6 @@ pub fn instances(folders: &[PathBuf]) -> Vec<Instance> {
     found
 }
 
-fn answer<S, R, U>(request: &Request, orders: &Orders<S, R, U>) -> Response
-where
-    S: Fn() -> Result<Stats, Error>,
-    R: Fn() -> Result<(), String>,
-    U: Fn() -> Result<String, String>,
-{
-    match (request.path.as_str(), request.is_read()) {
-        ("/stats", true) => match (orders.stats)() {
-            Ok(stats) => Response::json(&stats),
-            Err(error) => Response::text(503, format!("{error}\n")),
-        },
-        ("/reload", false) => match (orders.reload)() {
-            Ok(()) => Response::text(200, "the new configuration is in use\n"),
-            Err(why) => Response::text(409, format!("{why}\n")),
-        },
-        ("/upgrade", false) => match (orders.upgrade)() {
-            Ok(text) => Response::text(200, format!("{text}\n")),
-            Err(why) => Response::text(409, format!("{why}\n")),
-        },
-        ("/stats", false) => Response::method_not_allowed("GET, HEAD"),
-        ("/reload" | "/upgrade", true) => Response::method_not_allowed("POST"),
-        _ => Response::not_found(),
-    }
-}
-
 /// Binds in the first folder that can be used; else the reasons, all of them.
 fn bind_auto() -> Result<(UnixListener, PathBuf), String> {
     let mut reasons = Vec::new();
@@ -196,9 +153,6 @@ fn bind_auto() -> Result<(UnixListener, PathBuf), String> {
             Ok(bound) => return Ok(bound),
             Err(why) => reasons.push(why),
         }
-    }
-    if reasons.is_empty() {
-        reasons.push("set XDG_RUNTIME_DIR, or give --admin PATH".into());
     }
     Err(reasons.join("; "))
 }
@@ -337,18 +291,36 @@ mod tests {
     use crate::config::Address;
     use crate::http::Method;
     use crate::http::client;
+    use crate::metrics::{Stats, TunnelId, TunnelList, TunnelQuery, TunnelStats};
 
     const TIMEOUT: Duration = Duration::from_secs(20);
 
-    type NoStats = fn() -> Result<Stats, Error>;
-    type NoReload = fn() -> Result<(), String>;
-    type NoUpgrade = fn() -> Result<String, String>;
+    struct Stopped;
 
-    fn orders() -> Orders<NoStats, NoReload, NoUpgrade> {
-        Orders {
-            stats: || Err(Error::Stopped),
-            reload: || Err("adit.ron:3:5: unknown key".into()),
-            upgrade: || Err("the new process ended".into()),
+    impl Orders for Stopped {
+        fn stats(&self) -> Result<Stats, Error> {
+            Err(Error::Stopped)
+        }
+        fn tunnels(&self, _: TunnelQuery) -> Result<TunnelList, Error> {
+            Err(Error::Stopped)
+        }
+        fn close(&self, _: TunnelId) -> Result<Option<TunnelStats>, Error> {
+            Ok(None)
+        }
+        fn drain(&self) -> Result<Draining, Error> {
+            Err(Error::Stopped)
+        }
+        fn drained(&self) -> Result<Option<Drained>, Error> {
+            Ok(None)
+        }
+        fn enable_backend(&self, service: &str, _: &str, _: bool) -> Result<Vec<usize>, Error> {
+            Err(Error::Unknown(format!("there is no service {service}")))
+        }
+        fn reload(&self) -> Result<(), String> {
+            Err("adit.ron:3:5: unknown key".into())
+        }
+        fn upgrade(&self) -> Result<String, String> {
+            Err("the new process ended".into())
         }
     }
 
@@ -360,7 +332,7 @@ mod tests {
     fn routes_and_statuses() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("admin.sock");
-        let running = start(&Admin::Path(path.clone()), orders()).expect("started");
+        let running = start(&Admin::Path(path.clone()), Stopped).expect("started");
         assert_eq!(mode(&path), 0o600);
         let address = Address::Unix(path.clone());
         for (method, target, status, text) in [
@@ -370,6 +342,26 @@ mod tests {
             (Method::Get, "/reload", 405, "POST"),
             (Method::Post, "/upgrade", 409, "the new process ended"),
             (Method::Get, "/upgrade", 405, "POST"),
+            (Method::Get, "/tunnels", 503, "not running"),
+            (Method::Get, "/tunnels?sort=speed", 400, "write age"),
+            (Method::Get, "/tunnels?filter=colour%3Dred", 400, "colour"),
+            (Method::Get, "/tunnels?limit=x", 400, "limit"),
+            (Method::Post, "/tunnels", 405, "GET"),
+            (Method::Get, "/shards", 503, "not running"),
+            (Method::Get, "/backends", 503, "not running"),
+            (Method::Post, "/close?id=1-2", 404, "no tunnel 1-2"),
+            (Method::Post, "/close?id=1", 400, "3-1842"),
+            (Method::Post, "/close", 400, "id="),
+            (Method::Get, "/close?id=1-2", 405, "POST"),
+            (Method::Post, "/drain", 503, "not running"),
+            (Method::Get, "/drain", 409, "not told"),
+            (
+                Method::Post,
+                "/backends/disable?service=a%20b&backend=c:1",
+                404,
+                "a b",
+            ),
+            (Method::Post, "/backends/enable?service=a", 400, "backend="),
             (Method::Get, "/", 404, ""),
         ] {
             let answer = client::send(&address, method, target, TIMEOUT).expect("an answer");
@@ -402,7 +394,7 @@ mod tests {
     #[test]
     fn an_impossible_path_is_an_error_that_names_it() {
         let admin = Admin::Path("/nonexistent/folder/admin.sock".into());
-        let error = start(&admin, orders()).unwrap_err().to_string();
+        let error = start(&admin, Stopped).unwrap_err().to_string();
         assert!(error.contains("/nonexistent/folder/admin.sock"), "{error}");
     }
 

@@ -349,7 +349,7 @@ mod tests {
 
     use super::*;
     use crate::http::message::Parsed;
-    use crate::metrics::{BackendStats, TimeCounts, Totals};
+    use crate::metrics::{BackendStats, TimeCounts};
 
     fn service(name: &str, states: &[BackendState]) -> ServiceStats {
         let backend = |state: &BackendState| BackendStats {
@@ -378,24 +378,10 @@ mod tests {
 
     fn stats(services: Vec<ServiceStats>, silent_shards: Vec<usize>) -> Stats {
         Stats {
-            version: "1".into(),
-            pid: 1,
-            started_unix_seconds: 0,
-            uptime_seconds: 0.0,
             state: State::Serving,
-            reloads: 0,
-            reloads_failed: 0,
-            configured_unix_seconds: 0,
-            reload_refused: false,
-            log_lines_dropped: 0,
-            access_lines_lost: 0,
-            descriptors_open: None,
-            descriptors_max: None,
-            listeners: Vec::new(),
             services,
-            total: Totals::default(),
-            shards: Vec::new(),
             silent_shards,
+            ..Stats::default()
         }
     }
 

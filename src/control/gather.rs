@@ -7,8 +7,10 @@ use super::Control;
 use crate::limits;
 use crate::logging;
 use crate::mesh::{Mesh, Order};
-use crate::metrics::{ListenerStats, ServiceStats, ShardStats, Stats, TicketKeySource, Totals};
-use crate::sys::rlimit;
+use crate::metrics::{
+    ListenerStats, RingStats, ServiceStats, ShardStats, Stats, TicketKeySource, Totals,
+};
+use crate::sys::{ring, rlimit};
 
 /// Gatherings under way.
 #[derive(Debug, Default)]
@@ -131,6 +133,7 @@ impl Control {
             silent_shards,
         } = self.gatherings.join(gathering, self.mesh.len());
         self.health.annotate(&mut services, Instant::now());
+        let rings = ring::setup();
         Stats {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
@@ -142,6 +145,10 @@ impl Control {
             configured_unix_seconds: self.configured_unix_seconds,
             reload_refused: self.reload_refused,
             log_lines_dropped: logging::dropped(),
+            rings: RingStats {
+                cooperative: rings.cooperative,
+                plain: rings.plain,
+            },
             access_lines_lost: logging::access_lines_lost(),
             descriptors_open: rlimit::descriptors_in_use(),
             descriptors_max: rlimit::nofile().ok().map(|limit| limit.soft),
@@ -201,6 +208,8 @@ mod tests {
                 shard,
                 cpu: None,
                 answer_micros: 1,
+                running_on: None,
+                submissions_left_out: 0,
                 cpu_seconds: 0.0,
                 thread: 0,
                 totals,

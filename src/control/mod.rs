@@ -200,6 +200,20 @@ impl Control {
             }
             Command::HandOver { left, to } => self.hand_over(&left, to),
             Command::Stats { reply } => self.gatherings.begin(&self.mesh, reply),
+            // Whoever asked gathers the answers, so that this task is spared. A
+            // shard whose inbox is full is stalled, and is not asked: that it
+            // does not answer is told by the end of the way to do so.
+            Command::List(listing) => {
+                for shard in 0..self.mesh.len() {
+                    let _ = self.mesh.try_order(shard, Order::List(listing.clone()));
+                }
+            }
+            Command::Close { id, reply } => {
+                let number = id.number;
+                let order = Order::Close { number, reply };
+                let _ = self.mesh.try_order(id.shard, order);
+            }
+            Command::Enable(switch) => self.order_all(|| Order::Enable(switch.clone())),
             Command::ReloadRefused => self.refuse_reload(),
             Command::Reload {
                 plan,

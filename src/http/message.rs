@@ -5,6 +5,7 @@ use std::fmt;
 use std::io::Read;
 
 use crate::limits;
+use crate::sys::peer::Peer;
 
 /// A whole request, within [`limits::ADMIN_REQUEST_MAX`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +24,8 @@ pub struct Request {
     /// Whether the client wants the connection kept open
     /// (RFC 9112, section 9.3).
     pub keep_alive: bool,
+    /// Who asks, where that is known: over a Unix socket.
+    pub peer: Option<Peer>,
 }
 
 /// The methods that are served.
@@ -126,6 +129,7 @@ impl Request {
                 body: body.to_vec(),
                 accept: fields.accept,
                 keep_alive: fields.keep_alive,
+                peer: None,
             },
             whole,
         ))
@@ -139,10 +143,54 @@ impl Request {
             .find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
     }
 
+    /// The values of that key in the query, in order, decoded (RFC 3986, section
+    /// 2.1). What is wrongly encoded stays as it is.
+    pub fn query_texts<'a>(&'a self, key: &'a str) -> impl Iterator<Item = String> + 'a {
+        self.query
+            .split('&')
+            .filter_map(move |pair| pair.strip_prefix(key)?.strip_prefix('='))
+            .map(decode)
+    }
+
     /// Whether it only reads.
     pub fn is_read(&self) -> bool {
         matches!(self.method, Method::Get | Method::Head)
     }
+}
+
+/// A text as it may stand as a value in a query.
+pub fn encode(text: &str) -> String {
+    use std::fmt::Write;
+
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:/*,".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+fn decode(text: &str) -> String {
+    let hex = |digit: Option<&u8>| char::from(*digit?).to_digit(16);
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(byte) = bytes.get(at) {
+        let digits = (hex(bytes.get(at + 1)), hex(bytes.get(at + 2)));
+        if let (b'%', (Some(high), Some(low))) = (byte, digits) {
+            // Two digits are no more than 255.
+            decoded.push((high * 16 + low) as u8);
+            at += 3;
+        } else {
+            decoded.push(*byte);
+            at += 1;
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 impl Method {
@@ -385,6 +433,7 @@ fn reason(status: u16) -> &'static str {
     match status {
         200 => "OK",
         400 => "Bad Request",
+        403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
         408 => "Request Timeout",
@@ -430,6 +479,24 @@ mod tests {
         assert_eq!(request.query_value("z"), None);
         assert_eq!(request.body, b"abc");
         assert!(request.keep_alive);
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded_again() {
+        for text in [
+            "sni=*.example.org",
+            "age=5m..",
+            "a&b=c%d",
+            "é \u{1f600}",
+            "",
+        ] {
+            let query = format!("filter={}&filter=x&other=y", encode(text));
+            let head = format!("GET /t?{query} HTTP/1.1\r\nHost: a\r\n\r\n");
+            let request = whole(head.as_bytes());
+            let texts: Vec<_> = request.query_texts("filter").collect();
+            assert_eq!(texts, [text, "x"], "{query}");
+        }
+        assert_eq!(decode("%4%zz%+1%e9%"), "%4%zz%+1\u{fffd}%");
     }
 
     #[test]

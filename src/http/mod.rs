@@ -14,5 +14,5 @@ pub mod negotiate;
 pub mod server;
 mod stream;
 
-pub use message::{Body, Method, Request, Response};
+pub use message::{Body, Method, Request, Response, encode};
 pub use server::{Listener, Running, serve};

@@ -18,6 +18,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use super::message::{Body, Method, Parsed, Request, Response};
 use super::stream::Stream;
 use crate::limits;
+use crate::sys::peer::Peer;
 
 /// What is served: a socket that listens already.
 #[derive(Debug)]
@@ -28,8 +29,9 @@ pub enum Listener {
     Unix(UnixListener),
 }
 
-/// A server at work. Dropping it stops it: the listener is closed, connections
-/// are cut, every thread is joined, and the Unix path, if one was entrusted to
+/// A server at work. Dropping it stops it: the listener is closed, idle
+/// connections are cut, and after a second those that are not idle, every thread
+/// is joined, and the Unix path, if one was entrusted to
 /// it, is removed.
 pub struct Running {
     shared: Arc<Shared>,
@@ -266,11 +268,19 @@ impl Shared {
         let mut state = self.lock();
         state.stopping = true;
         for stream in state.open.values() {
-            let _ = stream.shutdown(Shutdown::Both);
+            // Who waits for a request has nothing more to wait for; an answer
+            // that is being given is still given: to an order to stop, too.
+            let _ = stream.shutdown(Shutdown::Read);
         }
-        drop(state);
         self.freed.notify_all();
         self.wake();
+        let (state, _) = self
+            .freed
+            .wait_timeout_while(state, LINGER, |state| !state.open.is_empty())
+            .unwrap_or_else(PoisonError::into_inner);
+        for stream in state.open.values() {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
     }
 
     /// Has the accepting thread look whether the server stops.
@@ -348,6 +358,7 @@ impl Shared {
                 let spawned = thread::Builder::new().spawn_scoped(scope, move || {
                     Connection {
                         shared: self,
+                        peer: stream.peer(),
                         stream,
                     }
                     .run(handler);
@@ -412,6 +423,7 @@ impl Shared {
 struct Connection<'a> {
     shared: &'a Shared,
     stream: Stream,
+    peer: Option<Peer>,
 }
 
 /// How one exchange left the connection.
@@ -445,7 +457,7 @@ impl Connection<'_> {
         H: Fn(&Request) -> Response,
     {
         let deadline = Instant::now() + limits::ADMIN_TIMEOUT;
-        let (request, used) = loop {
+        let (mut request, used) = loop {
             match Request::parse(received) {
                 Ok(Parsed::Whole(request, used)) => break (request, used),
                 Ok(Parsed::Partial) => {}
@@ -467,6 +479,7 @@ impl Connection<'_> {
             }
         };
         received.drain(..used);
+        request.peer = self.peer;
 
         let response = catch_unwind(AssertUnwindSafe(|| handler(&request)))
             .unwrap_or_else(|_| Response::text(500, "a fault in adit; see its log\n"));
@@ -687,6 +700,34 @@ mod tests {
             stream.read_to_string(&mut answer).expect("an answer");
             assert!(answer.ends_with("GET /x"), "{answer}");
         }
+    }
+
+    /// Whoever orders a server to stop is told so.
+    #[test]
+    fn dropping_lets_an_answer_be_given() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+        let (asked, is_asked) = std::sync::mpsc::channel();
+        let (answer, may_answer) = std::sync::mpsc::channel::<()>();
+        let (asked, may_answer) = (Mutex::new(asked), Mutex::new(may_answer));
+        let running = serve(listener, "test", move |_| {
+            asked.lock().expect("no panic").send(()).expect("heard");
+            may_answer.lock().expect("no panic").recv().expect("told");
+            Response::text(200, "late")
+        })
+        .expect("a thread");
+        let address = running.local_addr().expect("bound").to_string();
+        let address: Address = address.parse().expect("an address");
+        let client = thread::spawn(move || client::get(&address, "/x", TIMEOUT));
+        is_asked.recv().expect("asked");
+        let shared = Arc::clone(&running.shared);
+        let dropping = thread::spawn(move || drop(running));
+        while !shared.lock().stopping {
+            thread::yield_now();
+        }
+        answer.send(()).expect("waited for");
+        let answer = client.join().expect("no panic").expect("an answer");
+        assert_eq!(answer.body, b"late");
+        dropping.join().expect("no panic");
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+use crate::sys::peer::{self, Peer};
+
 /// The most that one write is given, in bytes. The kernel counts the time that
 /// a write may take anew for each piece of it that a Unix socket takes.
 const WRITE_MAX: usize = 16 * 1024;
@@ -22,6 +24,14 @@ impl Stream {
             Self::Tcp(stream) => Self::Tcp(stream.try_clone()?),
             Self::Unix(stream) => Self::Unix(stream.try_clone()?),
         })
+    }
+
+    /// Who is at its other end, where the kernel knows: of a Unix socket.
+    pub(super) fn peer(&self) -> Option<Peer> {
+        match self {
+            Self::Tcp(_) => None,
+            Self::Unix(stream) => peer::of(stream).ok(),
+        }
     }
 
     pub(super) fn shutdown(&self, how: Shutdown) -> io::Result<()> {

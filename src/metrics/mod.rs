@@ -10,9 +10,12 @@ mod families;
 mod listener;
 mod negotiated;
 mod openmetrics;
+mod query;
+mod rings;
 mod service;
 mod stats;
 mod times;
+mod tunnel;
 
 pub(crate) use counters::{Counter, Counters};
 pub use families::expose;
@@ -20,6 +23,9 @@ pub use listener::ListenerUse;
 pub(crate) use negotiated::Negotiated;
 pub use negotiated::{NameCount, NegotiatedCounts};
 pub use openmetrics::TextFormat;
+pub(crate) use query::Rank;
+pub use query::{TunnelFilter, TunnelOrder, TunnelQuery};
+pub use rings::RingStats;
 pub use service::{BackendState, BackendStats, CheckStats, ServiceStats};
 pub use stats::{
     CauseCount, CertificateExpiry, CertificateStats, CloseCount, ListenerStats, ShardStats, State,
@@ -27,3 +33,5 @@ pub use stats::{
 };
 pub(crate) use times::TimeCells;
 pub use times::{TIME_BOUNDS_MICROS, TimeCounts};
+pub(crate) use tunnel::TunnelView;
+pub use tunnel::{TunnelId, TunnelList, TunnelState, TunnelStats};

@@ -54,8 +54,9 @@ pub struct BackendStats {
     pub last_check: Option<CheckStats>,
 }
 
-/// Whether a backend gets tunnels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Whether a backend gets tunnels. Where shards see it differently, the last of
+/// these counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BackendState {
     /// It does.
@@ -64,6 +65,9 @@ pub enum BackendState {
     Ejected,
     /// The health checks say that it is down.
     Down,
+    /// An operator wants it to get none (`adit backend disable`), whatever the
+    /// health checks say.
+    Disabled,
 }
 
 /// A health check that has ended.
@@ -101,11 +105,7 @@ impl ServiceStats {
 
 impl BackendStats {
     fn add(&mut self, other: &Self) {
-        self.state = match (self.state, other.state) {
-            (BackendState::Down, _) | (_, BackendState::Down) => BackendState::Down,
-            (BackendState::Ejected, _) | (_, BackendState::Ejected) => BackendState::Ejected,
-            (BackendState::Up, BackendState::Up) => BackendState::Up,
-        };
+        self.state = self.state.max(other.state);
         self.ejected_on_shards += other.ejected_on_shards;
         self.tunnels_open += other.tunnels_open;
         self.tunnels_total += other.tunnels_total;

@@ -2,11 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ListenerUse, NegotiatedCounts, ServiceStats, TimeCounts};
+use super::{ListenerUse, NegotiatedCounts, RingStats, ServiceStats, TimeCounts};
 use crate::tunnel::{Cause, CloseReason};
 
 /// The process at one moment: every shard's figures and their sum.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stats {
     /// The program's version.
     pub version: String,
@@ -32,6 +32,9 @@ pub struct Stats {
     pub reload_refused: bool,
     /// Log lines given up because the writer could not keep pace.
     pub log_lines_dropped: u64,
+    /// The rings that the shards' executors have set up.
+    #[serde(default)]
+    pub rings: RingStats,
     /// Access lines that were to be written and that no sink took: the disk was
     /// full, the daemon away or not reading.
     #[serde(default)]
@@ -57,10 +60,11 @@ pub struct Stats {
 }
 
 /// What the server is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// It accepts connections.
+    #[default]
     Serving,
     /// It was told to stop, and still accepts connections while load balancers
     /// hear that it is not ready any more (`ready_grace`).
@@ -146,6 +150,12 @@ pub struct ShardStats {
     /// it; 0: it does not say.
     #[serde(default)]
     pub thread: u32,
+    /// The CPU on which it gave this answer, whether or not it is pinned.
+    #[serde(default)]
+    pub running_on: Option<usize>,
+    /// Submissions to its rings that were left out as needless.
+    #[serde(default)]
+    pub submissions_left_out: u64,
     /// Its figures.
     #[serde(flatten)]
     pub totals: Totals,

@@ -23,8 +23,9 @@ use crate::sys::socket::{self, BindError};
 #[derive(Clone, Debug)]
 pub struct Handle {
     pub(super) commands: flume::Sender<Message>,
-    live: Arc<Mutex<Live>>,
+    pub(super) live: Arc<Mutex<Live>>,
     pub(super) stopping: Arc<AtomicBool>,
+    shards: usize,
     access: InUse,
 }
 
@@ -33,8 +34,8 @@ pub struct Handle {
 #[derive(Debug)]
 pub(super) struct Live {
     /// The CPU of each shard, if it is pinned.
-    shards: Vec<Option<usize>>,
-    config: Config,
+    pub(super) shards: Vec<Option<usize>>,
+    pub(super) config: Config,
     pub(super) entries: Vec<Entry>,
     pub(super) inheritance: Inheritance,
     /// Listening sockets that are not for clients, and are handed over as well.
@@ -60,6 +61,7 @@ impl Handle {
         inheritance: Inheritance,
         access: InUse,
     ) -> Self {
+        let count = shards.len();
         let live = Live {
             shards,
             config,
@@ -71,8 +73,14 @@ impl Handle {
             commands,
             live: Arc::new(Mutex::new(live)),
             stopping: Arc::default(),
+            shards: count,
             access,
         }
+    }
+
+    /// How many shards the server has.
+    pub fn shards(&self) -> usize {
+        self.shards
     }
 
     /// The access log that is in use.

@@ -1,10 +1,10 @@
 //! The public face of a running front door.
 //!
 //! [`Server`] checks and binds, [`Running`] serves, and a [`Handle`] is a hold
-//! on it for any thread. [`Layout`] is where shards run, `machine` whether that
-//! can be, `listeners` keeps what is bound, or was left to this process
-//! ([`Inheritance`]), `offer` is what it can leave to another one, `thread` is one
-//! shard's.
+//! on it for any thread; `operator` has what it asks of tunnels and backends.
+//! [`Layout`] is where shards run, `machine` whether that can be, `listeners`
+//! keeps what is bound, or was left to this process ([`Inheritance`]), `offer` is
+//! what it can leave to another one, `thread` is one shard's.
 
 mod demands;
 mod handle;
@@ -13,6 +13,7 @@ mod layout;
 mod listeners;
 mod machine;
 mod offer;
+mod operator;
 mod thread;
 
 pub use handle::Handle;

@@ -14,6 +14,7 @@ mod budget;
 mod crowd;
 mod ending;
 mod entrance;
+mod errands;
 mod handover;
 mod loads;
 mod reserve;
@@ -39,8 +40,8 @@ use crate::mesh::{Mesh, Order, Report, Seat};
 use crate::metrics::{Counters, ServiceStats, ShardStats, Totals};
 use crate::plan::Plan;
 use crate::runtime::{self, Job, Queues};
-use crate::sys::cpu_time;
 use crate::sys::socket::Steering;
+use crate::sys::{cpu, cpu_time, ring};
 use crate::timer::{Tick, Timers};
 use crate::tls::{self, ClientParts, TicketKeys, TicketTerms};
 use crate::tunnel::{Ids, Pace, Rates, Records, Scratch, Surroundings, Terms, Turns, Way};
@@ -51,6 +52,7 @@ use crowd::Crowd;
 use ending::Access;
 pub(crate) use entrance::Door;
 use entrance::Entrance;
+use errands::{Errand, Errands};
 pub(crate) use loads::Loads;
 use reserve::Reserve;
 use room::Room;
@@ -108,6 +110,7 @@ pub(crate) struct Shard {
     /// How many tunnels of all shards there are descriptors for.
     tunnels_possible: usize,
     loads: Loads,
+    errands: Errands,
     /// One of its listeners is `Balanced`.
     balances: Cell<bool>,
     /// The order to drain has come. Nothing is taken up any more: what opened
@@ -166,6 +169,7 @@ impl Shard {
         } = setup;
         let number = seat.shard;
         let mesh = seat.mesh.clone();
+        let (errands, waiting) = Errands::new();
         let shard = Rc::new(Self {
             number,
             cpu,
@@ -199,6 +203,7 @@ impl Shard {
             access: RefCell::default(),
             tunnels_possible,
             loads,
+            errands,
             balances: Cell::new(false),
             is_draining: Cell::new(false),
             doors_open: Cell::new(0),
@@ -232,6 +237,8 @@ impl Shard {
         shard.start(async move { around.turns.attend().await });
         let ticking = shard.clone();
         shard.start(async move { ticking.tick().await });
+        let running = shard.clone();
+        shard.start(async move { running.run_errands(&waiting).await });
         let naming = shard.clone();
         shard.start(async move { naming.keep_names().await });
         for number in 0..limits::HEARTBEAT_TASKS {
@@ -318,6 +325,19 @@ impl Shard {
                             service.judge(&verdict.address, verdict.up);
                         }
                     }
+                }
+                Order::Enable(switch) => {
+                    for service in self.services.borrow().iter() {
+                        if service.name() == &*switch.service {
+                            service.enable(&switch.address, switch.enabled);
+                        }
+                    }
+                    let _ = switch.reply.try_send(self.number);
+                }
+                // They take their time, and other orders do not wait for them.
+                Order::List(listing) => self.errands.add(Errand::List(listing)),
+                Order::Close { number, reply } => {
+                    self.errands.add(Errand::Close { number, reply });
                 }
                 Order::Rekey(keys) => self.rekey(keys, prepared.as_mut()),
                 Order::Adopt {
@@ -603,6 +623,8 @@ impl Shard {
             answer_micros: u64::try_from(asked.elapsed().as_micros()).unwrap_or(u64::MAX),
             cpu_seconds: cpu_time.as_secs_f64(),
             thread: cpu_time::this_thread(),
+            running_on: cpu::running_on(),
+            submissions_left_out: ring::left_out().submissions,
             totals: self.totals(),
         }
     }

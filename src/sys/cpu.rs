@@ -58,6 +58,13 @@ pub fn pin(cpu: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// The CPU that the calling thread runs on at this moment (sched_getcpu(3)).
+pub(crate) fn running_on() -> Option<usize> {
+    // SAFETY: the call takes nothing.
+    let cpu = unsafe { libc::sched_getcpu() };
+    usize::try_from(cpu).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

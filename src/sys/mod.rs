@@ -11,6 +11,7 @@
 //! - `local_time`: the offset that syslog stamps need;
 //! - `memory`: what the allocator keeps;
 //! - [`notify`]: what a service tells its manager;
+//! - [`peer`]: who is at the other end of a Unix socket;
 //! - [`preflight`]: what this machine refuses, and how that is mended;
 //! - [`privileges`]: giving up what a process may do beyond others;
 //! - [`process`]: what the kernel keeps of this process;
@@ -36,6 +37,7 @@ pub mod landlock;
 pub(crate) mod local_time;
 pub(crate) mod memory;
 pub mod notify;
+pub mod peer;
 pub mod preflight;
 pub mod privileges;
 pub mod process;

@@ -17,7 +17,7 @@ use super::held::Kept;
 use super::hello;
 use super::parting::Parting;
 use super::record::Record;
-use super::{Cause, CloseReason, Phase, Side, Stop, Tunnel};
+use super::{Cause, CloseReason, Phase, Side, Tunnel};
 use crate::limits;
 use crate::proxy_protocol::{self, Parsed};
 use crate::runtime::Socket;
@@ -102,11 +102,7 @@ impl Arrival {
 
     /// Refuses it. What is in `early` is sent, if anything is.
     pub(super) fn refused(self, (cause, detail): Unheard) -> Box<Parting> {
-        let side = match cause {
-            Cause::Drained => Side::Server,
-            _ => Side::Client,
-        };
-        let reason = CloseReason::new(Phase::Handshake, side, cause);
+        let reason = CloseReason::new(Phase::Handshake, cause.doer(Side::Client), cause);
         let mut link = Link::new(self.socket);
         link.unsent.keep(&self.early);
         Box::new(Parting::new((reason, detail)).client(link, Farewell::Linger))
@@ -241,10 +237,7 @@ impl Tunnel<'_> {
             let received = match socket.poll_recv(cx, &mut scratch.plain[..room]) {
                 Poll::Pending => {
                     let stop = ready!(self.poll_stop(cx, due));
-                    return Poll::Ready(Err(match stop {
-                        Stop::Deadline => (Cause::Timeout, None),
-                        Stop::Cut => (Cause::Drained, None),
-                    }));
+                    return Poll::Ready(Err((stop.cause(), None)));
                 }
                 Poll::Ready(received) => received,
             };

@@ -165,8 +165,8 @@ impl<C: Party, B: Party> Carry for Carrying<'_, C, B> {
         }
         // There may be more to do, but others are waiting. Where all there
         // is to do is to throw bytes away, that has its end, too.
-        if around.cut.get() {
-            return Poll::Ready(Err(Stop::Cut));
+        if let Some(stop) = tunnel.is_ordered_to_stop() {
+            return Poll::Ready(Err(stop));
         }
         if now >= due {
             return Poll::Ready(Err(Stop::Deadline));
@@ -236,17 +236,19 @@ impl<C: Party, B: Party> Carrying<'_, C, B> {
     fn stopped(mut self, stop: Stop) -> Parting {
         let half_closed = self.relay.is_half_closed();
         let cause = match stop {
-            Stop::Cut => Cause::Drained,
             Stop::Deadline if half_closed => Cause::HalfClose,
             Stop::Deadline => Cause::Idle,
+            Stop::Cut | Stop::Closed => stop.cause(),
         };
         let stalled = self.client.is_stalled() || self.backend.is_stalled();
         let owed = half_closed || stalled;
         let (to_client, mut to_backend) = match stop {
             // In the midst of something, as far as can be told: with an orderly
             // end the client would take a part for the whole.
-            Stop::Cut if owed || self.is_under_way() => (Farewell::Reset, Farewell::Reset),
-            Stop::Cut => (Farewell::Linger, Farewell::Reset),
+            Stop::Cut | Stop::Closed if owed || self.is_under_way() => {
+                (Farewell::Reset, Farewell::Reset)
+            }
+            Stop::Cut | Stop::Closed => (Farewell::Linger, Farewell::Reset),
             // Nothing is under way in either direction: an orderly end, as of
             // any idle connection.
             Stop::Deadline if !owed => (Farewell::Linger, Farewell::Close),

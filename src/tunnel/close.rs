@@ -112,17 +112,31 @@ terms! {
         Unreachable = "unreachable",
         /// The backend's name does not resolve.
         Unresolved = "unresolved",
-        /// The health checks say that every backend is down.
+        /// The health checks say that every backend is down, or an operator has
+        /// disabled it.
         NoBackend = "no-backend",
         /// Every backend has all the tunnels that it may have, and there was
         /// no room in the queue, or not in time.
         Full = "full",
         /// The drain time ran out, or the server was told to stop at once.
         Drained = "drained",
+        /// An operator ended this tunnel (`adit close`).
+        Closed = "closed",
         /// A limit of this process: descriptors, memory, ports.
         Resources = "resources",
         /// A fault in adit itself; the tunnel alone was ended.
         Panic = "panic",
+    }
+}
+
+impl Cause {
+    /// Whose doing an end for that cause is: our own where we were told to end
+    /// it, and else that peer's.
+    pub(super) fn doer(self, peer: Side) -> Side {
+        match self {
+            Self::Drained | Self::Closed => Side::Server,
+            _ => peer,
+        }
     }
 }
 
@@ -155,6 +169,10 @@ impl CloseReason {
     /// Whether it is how a tunnel ends in everyday use, so that it is worth no
     /// more than a debug line.
     pub fn is_ordinary(self) -> bool {
+        // Who asked for it is told, and a line is logged of that.
+        if self.cause == Cause::Closed {
+            return true;
+        }
         match self.phase {
             // Port scans, health checks and clients of all kinds come and go
             // all day.

@@ -37,7 +37,7 @@ mod unsent;
 pub use close::{Cause, CloseReason, Phase, Side};
 pub(crate) use id::Ids;
 pub(crate) use rates::{Counted, Pace, Rates};
-pub(crate) use record::{Record, Records, Stage};
+pub(crate) use record::{Record, Records};
 pub(crate) use scratch::Scratch;
 pub(crate) use turns::Turns;
 
@@ -136,6 +136,7 @@ pub(crate) async fn run(
         alarm: around.timers.alarm(),
         way: Cell::new(None),
     };
+    record.is_woken_by(&tunnel.alarm);
     // Each phase lives on the heap while it lasts. In the task itself there
     // would be room for the largest of them, and for what is handed from one
     // to the next, for as long as the tunnel lives.
@@ -179,7 +180,21 @@ impl Drop for Tunnel<'_> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stop {
     Deadline,
+    /// Every tunnel was ordered to end.
     Cut,
+    /// This one was.
+    Closed,
+}
+
+impl Stop {
+    /// What it is called where time that runs out is a timeout.
+    fn cause(self) -> Cause {
+        match self {
+            Self::Deadline => Cause::Timeout,
+            Self::Cut => Cause::Drained,
+            Self::Closed => Cause::Closed,
+        }
+    }
 }
 
 impl Terms {
@@ -232,10 +247,21 @@ impl Tunnel<'_> {
         self.around.counters.bytes_down.add(down);
     }
 
+    /// Whether somebody wants it to end now.
+    fn is_ordered_to_stop(&self) -> Option<Stop> {
+        if self.around.cut.get() {
+            Some(Stop::Cut)
+        } else if self.record.is_ordered_to_close() {
+            Some(Stop::Closed)
+        } else {
+            None
+        }
+    }
+
     /// Ready when the tunnel is to stop; else it is polled again by `due`.
     fn poll_stop(&self, cx: &Context<'_>, due: Tick) -> Poll<Stop> {
-        if self.around.cut.get() {
-            return Poll::Ready(Stop::Cut);
+        if let Some(stop) = self.is_ordered_to_stop() {
+            return Poll::Ready(stop);
         }
         if self.alarm.now() >= due {
             return Poll::Ready(Stop::Deadline);

@@ -26,7 +26,7 @@ use super::parting::Parting;
 use super::plain::PlainEnd;
 use super::tls::{HandshakeError, Session, TlsEnd};
 use super::turns::Inside;
-use super::{Cause, CloseReason, Counted, Phase, Side, Stop, Tunnel};
+use super::{Cause, CloseReason, Counted, Phase, Side, Tunnel};
 use crate::backend::{ConnectError, Connected, Lease, Seek};
 use crate::limits;
 use crate::runtime::Socket;
@@ -205,11 +205,7 @@ impl Tunnel<'_> {
             }
             Err(unshaken) => unshaken,
         };
-        let side = match cause {
-            Cause::Drained => Side::Server,
-            _ => Side::Client,
-        };
-        let reason = CloseReason::new(Phase::Handshake, side, cause);
+        let reason = CloseReason::new(Phase::Handshake, cause.doer(Side::Client), cause);
         let farewell = farewell(cause);
         let parting = Parting::new((reason, detail)).client(client.into_link(), farewell);
         Err(Box::new(parting))
@@ -229,8 +225,7 @@ impl Tunnel<'_> {
         });
         match begun.await {
             Ok(inside) => Ok((arrival, inside)),
-            Err(Stop::Deadline) => Err(arrival.refused((Cause::Timeout, None))),
-            Err(Stop::Cut) => Err(arrival.refused((Cause::Drained, None))),
+            Err(stop) => Err(arrival.refused((stop.cause(), None))),
         }
     }
 
@@ -272,11 +267,7 @@ impl Tunnel<'_> {
             Err(unshaken) => unshaken,
         };
         counters.backend_handshake_failed(cause);
-        let side = match cause {
-            Cause::Drained => Side::Server,
-            _ => Side::Backend,
-        };
-        let reason = CloseReason::new(Phase::Connect, side, cause);
+        let reason = CloseReason::new(Phase::Connect, cause.doer(Side::Backend), cause);
         let farewell = farewell(cause);
         let parting = Parting::new((reason, detail)).backend(backend.into_link(), farewell);
         Err(Box::new(parting))
@@ -310,8 +301,7 @@ impl Tunnel<'_> {
         match shaken {
             Ok(Ok(session)) => Ok(session),
             Ok(Err(error)) => Err(unshaken(error)),
-            Err(Stop::Deadline) => Err((Cause::Timeout, None)),
-            Err(Stop::Cut) => Err((Cause::Drained, None)),
+            Err(stop) => Err((stop.cause(), None)),
         }
     }
 
@@ -345,13 +335,12 @@ impl Tunnel<'_> {
         let end = match connected {
             Ok(Ok(connected)) => return Ok(connected),
             Ok(Err(end)) => end,
-            Err(Stop::Deadline) => {
-                let reason = CloseReason::new(Phase::Connect, Side::Backend, Cause::Timeout);
-                (reason, None)
-            }
-            Err(Stop::Cut) => {
-                let reason = CloseReason::new(Phase::Connect, Side::Server, Cause::Drained);
-                (reason, None)
+            Err(stop) => {
+                let cause = stop.cause();
+                (
+                    CloseReason::new(Phase::Connect, cause.doer(Side::Backend), cause),
+                    None,
+                )
             }
         };
         Err(end)
@@ -414,7 +403,8 @@ fn connect_end(error: ConnectError) -> End {
         ConnectError::Down => (
             Side::Backend,
             Cause::NoBackend,
-            "the health checks say that every backend is down".into(),
+            "the health checks say that every backend is down, or an operator has disabled it"
+                .into(),
         ),
         ConnectError::Full => (
             Side::Backend,

@@ -85,7 +85,7 @@ impl Tunnel<'_> {
             ];
             let now = self.alarm.now();
             let in_all = began.after(self.terms.timeouts.half_close);
-            if now >= due && now < in_all && !self.around.cut.get() {
+            if now >= due && now < in_all && self.is_ordered_to_stop().is_none() {
                 let queued = closing::owed(&parting.client) + closing::owed(&parting.backend);
                 if queued > 0 && queued < untaken {
                     untaken = queued;

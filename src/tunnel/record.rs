@@ -8,8 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::facts::Facts;
 use crate::backend::Service;
-use crate::metrics::Negotiated;
-use crate::tls::Subject;
+use crate::metrics::{Negotiated, TunnelId, TunnelState, TunnelView};
+use crate::timer::{Alarm, Timers};
+use crate::tls::{self, Subject};
+
+/// That of a tunnel which has not begun, and looks at its record when it does.
+const NO_ALARM: u32 = u32::MAX;
 
 /// What is known of one tunnel. It is written by the tunnel alone, as it comes
 /// to know it, and read by anybody on its shard.
@@ -23,6 +27,10 @@ pub(crate) struct Record {
     pub(crate) accepted: Instant,
     client: Cell<Option<SocketAddr>>,
     stage: Cell<Stage>,
+    /// An operator wants it to end.
+    closing: Cell<bool>,
+    /// The alarm that wakes it.
+    alarm: Cell<u32>,
     name: OnceCell<Box<str>>,
     service: OnceCell<Rc<Service>>,
     backend: Cell<Option<u32>>,
@@ -68,6 +76,8 @@ impl Record {
             accepted: Instant::now(),
             client: Cell::new(client),
             stage: Cell::new(Stage::Handshake),
+            closing: Cell::new(false),
+            alarm: Cell::new(NO_ALARM),
             name: OnceCell::new(),
             service: OnceCell::new(),
             backend: Cell::new(None),
@@ -131,6 +141,58 @@ impl Record {
     pub(crate) fn connect_time(&self) -> Option<Duration> {
         let connected = micros(self.connected_micros.get())?;
         Some(connected.saturating_sub(self.handshake_time().unwrap_or_default()))
+    }
+
+    /// Orders the tunnel to end, as every one is when the drain time is over.
+    pub(crate) fn close(&self, timers: &Timers) {
+        self.closing.set(true);
+        timers.wake(self.alarm.get());
+    }
+
+    /// The same as it is told of outside. `shard`: the one it is on; `rate`:
+    /// bytes a second, if they are asked for.
+    pub(crate) fn view(&self, shard: usize, now: Instant, rate: Option<u64>) -> TunnelView<'_> {
+        let service = self.service();
+        let negotiated = self.negotiated();
+        let backend = self.backend().zip(service);
+        let client = self.client().map(|client| {
+            // A listener for both families shows IPv4 as IPv6 (RFC 4291,
+            // section 2.5.5.2).
+            SocketAddr::new(client.ip().to_canonical(), client.port())
+        });
+        TunnelView {
+            id: TunnelId {
+                shard,
+                number: self.number,
+            },
+            state: match self.stage() {
+                Stage::Handshake => TunnelState::Handshake,
+                Stage::Connect => TunnelState::Connect,
+                Stage::Relay => TunnelState::Relay,
+                Stage::Closing => TunnelState::Closing,
+            },
+            client,
+            sni: self.name(),
+            listener: &self.listener,
+            service: service.map(|service| service.name()),
+            backend: backend.and_then(|(number, service)| service.address_of(number)),
+            tls_version: negotiated.and_then(|n| n.version).map(tls::version_name),
+            cipher: negotiated.and_then(|n| n.suite).map(tls::suite_name),
+            group: negotiated.and_then(|n| n.group).map(tls::group_name),
+            resumed: negotiated.map(|n| n.resumed),
+            age_seconds: now.saturating_duration_since(self.accepted).as_secs_f64(),
+            bytes_up: self.bytes_up.get(),
+            bytes_down: self.bytes_down.get(),
+            bytes_per_second: rate,
+        }
+    }
+
+    pub(super) fn is_ordered_to_close(&self) -> bool {
+        self.closing.get()
+    }
+
+    pub(super) fn is_woken_by(&self, alarm: &Alarm) {
+        self.alarm.set(alarm.number());
     }
 
     /// A header of the PROXY protocol says who the client is.
@@ -236,9 +298,20 @@ impl Records {
         self.free.borrow_mut().push(slot);
     }
 
-    /// The records of all tunnels that are open now, in no order.
-    pub(crate) fn all(&self) -> Vec<Rc<Record>> {
-        self.slots.borrow().iter().flatten().cloned().collect()
+    /// How many slots there are, of which some may be empty.
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.borrow().len()
+    }
+
+    /// The records in slots from `from` on, `most` slots of them, each with the
+    /// number of its slot. None is added or removed meanwhile.
+    pub(crate) fn look(&self, from: usize, most: usize, mut each: impl FnMut(usize, &Rc<Record>)) {
+        let slots = self.slots.borrow();
+        for (slot, record) in slots.iter().enumerate().skip(from).take(most) {
+            if let Some(record) = record {
+                each(slot, record);
+            }
+        }
     }
 }
 
@@ -256,8 +329,14 @@ mod tests {
         let (third, three) = records.add(listener, None);
         assert_eq!((one.number, two.number, three.number), (1, 2, 3));
         assert_eq!(third.0, 0);
-        let open: Vec<u64> = records.all().iter().map(|record| record.number).collect();
-        assert_eq!(open, [3, 2]);
+        let open = |from, most| {
+            let mut open = Vec::new();
+            records.look(from, most, |slot, record| open.push((slot, record.number)));
+            open
+        };
+        assert_eq!(open(0, 9), [(0, 3), (1, 2)]);
+        assert_eq!((open(0, 1), open(1, 1)), (vec![(0, 3)], vec![(1, 2)]));
+        assert_eq!((open(2, 9), records.slots()), (vec![], 2));
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Another process takes over from this one, and no listener closes.
 //!
 //! The running process starts the program anew, with one end of a socket pair
-//! for its standard input ([`giving`]). Over that it sends every listening
+//! for its standard input (`giving`). Over that it sends every listening
 //! descriptor of every shard, and the ticket keys that it has made; the new one
 //! reads its configuration, starts its shards, and says that it serves
-//! ([`taking`]). From then on both accept at the same sockets, until the old one
+//! (`taking`). From then on both accept at the same sockets, until the old one
 //! gives the word, leaves the doors and drains. The kernel keeps one queue for
 //! each socket, whoever holds it, and closes it when nobody does: so nobody who
 //! waits in one is ever reset. If the new process comes to nothing, none of this

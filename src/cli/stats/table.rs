@@ -118,6 +118,7 @@ fn write_backend(text: &mut String, backend: &BackendStats, shards: usize) {
         BackendState::Up => "up",
         BackendState::Ejected => "ejected",
         BackendState::Down => "down",
+        BackendState::Disabled => "disabled",
     };
     let check = match &backend.last_check {
         None => "",
@@ -284,8 +285,8 @@ fn write_troubles(text: &mut String, stats: &Stats) {
 #[cfg(test)]
 mod tests {
     use adit::metrics::{
-        CheckStats, CloseCount, ListenerStats, NegotiatedCounts, ServiceStats, ShardStats,
-        TimeCounts,
+        CheckStats, CloseCount, ListenerStats, NegotiatedCounts, RingStats, ServiceStats,
+        ShardStats, TimeCounts,
     };
     use adit::tunnel::{Cause, CloseReason, Phase, Side};
 
@@ -321,6 +322,8 @@ mod tests {
             answer_micros: 123_456,
             cpu_seconds: 1.5,
             thread: 7,
+            running_on: None,
+            submissions_left_out: 0,
             totals: totals(20),
         };
         Stats {
@@ -334,6 +337,7 @@ mod tests {
             configured_unix_seconds: 1_700_000_000,
             reload_refused: true,
             log_lines_dropped: 0,
+            rings: RingStats::default(),
             access_lines_lost: 3,
             descriptors_open: None,
             descriptors_max: None,

@@ -41,6 +41,8 @@ pub fn expose(stats: &Stats, process: &Process, ready: bool, format: TextFormat)
         reload_refused,
         log_lines_dropped,
         access_lines_lost,
+        // Settled at the start; adit shards shows it.
+        rings: _,
         // Among the limits.
         descriptors_open: _,
         descriptors_max: _,

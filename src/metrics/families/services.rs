@@ -10,7 +10,7 @@ pub(super) fn write_services(t: &mut Text, services: &[ServiceStats]) {
         (
             Kind::Gauge,
             "adit_service_backends_up",
-            "Backends of the service that are not down.",
+            "Backends of the service that are neither down nor disabled.",
             |s| s.backends.iter().filter(|b| is_up(b)).count() as u64,
         ),
         (
@@ -62,7 +62,7 @@ pub(super) fn write_services(t: &mut Text, services: &[ServiceStats]) {
 }
 
 fn is_up(backend: &BackendStats) -> bool {
-    backend.state != BackendState::Down
+    !matches!(backend.state, BackendState::Down | BackendState::Disabled)
 }
 
 pub(super) fn write_backends(t: &mut Text, services: &[ServiceStats]) {
@@ -71,7 +71,7 @@ pub(super) fn write_backends(t: &mut Text, services: &[ServiceStats]) {
         (
             Kind::Gauge,
             "adit_backend_up",
-            "Whether the backend is up: 0 if the health checks say that it is down.",
+            "Whether the backend is up: 0 if the health checks say that it is down, or an operator has disabled it.",
             |b| Some(is_up(b).into()),
         ),
         (

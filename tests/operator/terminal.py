@@ -1,0 +1,96 @@
+"""Runs a program on a terminal of its own, and does to it what it is told.
+
+Usage: terminal.py STEPS PROGRAM [ARGUMENT...], where STEPS is a list in JSON:
+["wait", TEXT], ["send", KEYS], ["kill", SIGNAL], ["size", COLUMNS, ROWS], and
+["signal", PID, SIGNAL] for another process.
+
+Prints as JSON: the exit code (negative: the signal that ended it), all that it
+wrote, and whether the terminal was left as it was found.
+"""
+
+import fcntl
+import json
+import os
+import pty
+import select
+import signal
+import struct
+import sys
+import termios
+import time
+
+PATIENCE = 30
+
+steps, words = json.loads(sys.argv[1]), sys.argv[2:]
+main, line = pty.openpty()
+before = termios.tcgetattr(line)
+
+
+def resize(columns, rows):
+    fcntl.ioctl(line, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+resize(80, 24)
+child = os.fork()
+if child == 0:
+    os.setsid()
+    fcntl.ioctl(line, termios.TIOCSCTTY, 0)
+    for fd in (0, 1, 2):
+        os.dup2(line, fd)
+    os.execvp(words[0], words)
+
+wrote = b""
+
+
+def read(seconds):
+    """What it writes within that time."""
+    global wrote
+    if select.select([main], [], [], seconds)[0]:
+        wrote += os.read(main, 65536)
+
+
+def fail(why):
+    os.kill(child, signal.SIGKILL)
+    sys.exit(f"{why}; it wrote {wrote!r}")
+
+
+seen = 0
+for step in steps:
+    what, rest = step[0], step[1:]
+    if what == "wait":
+        due = time.monotonic() + PATIENCE
+        text = rest[0].encode()
+        while text not in wrote[seen:]:
+            if time.monotonic() > due:
+                fail(f"in vain waited for {text!r}")
+            read(0.1)
+        seen = wrote.index(text, seen) + len(text)
+    elif what == "send":
+        os.write(main, rest[0].encode())
+    elif what == "kill":
+        os.kill(child, getattr(signal, rest[0]))
+    elif what == "signal":
+        os.kill(rest[0], getattr(signal, rest[1]))
+    elif what == "size":
+        resize(*rest)
+        os.kill(child, signal.SIGWINCH)
+
+due = time.monotonic() + PATIENCE
+while True:
+    pid, status = os.waitpid(child, os.WNOHANG)
+    if pid:
+        break
+    if time.monotonic() > due:
+        fail("it does not end")
+    read(0.05)
+read(0)
+after = termios.tcgetattr(line)
+print(
+    json.dumps(
+        {
+            "code": os.waitstatus_to_exitcode(status),
+            "wrote": wrote.decode(errors="replace"),
+            "restored": after[:4] == before[:4],
+        }
+    )
+)
