@@ -257,7 +257,6 @@ impl Server {
         for late in late {
             late.finish()?;
         }
-        handle.live().inheritance.settle();
         let control = control::Setup {
             mesh,
             arriving,
@@ -273,6 +272,9 @@ impl Server {
             let _ = running.mesh.commands().try_send(message);
         }
         let _ = begin.send(control);
+        // A reload that came early holds this until the control task, which has
+        // only begun now, has answered it.
+        handle.live().inheritance.settle();
         Ok(running)
     }
 

@@ -2,9 +2,9 @@
 //!
 //! Each network has an account with two allowances, for connections and for
 //! full handshakes ([`Allowance`]). The rate that is configured is that of all
-//! shards together, and each has its equal part: the kernel spreads
-//! a client's connections over the shards by their ports. So a client with a
-//! few connections may be refused a little early by one shard while others have
+//! shards together, and each has its equal part: the kernel spreads a client's
+//! connections over the shards by their ports. So a client with a few
+//! connections may be refused a little early by one shard while others have
 //! something left for it; each shard grants one at once in any case.
 //!
 //! Accounts lie in a table of fixed size, [`limits::RATE_SETS`] sets of

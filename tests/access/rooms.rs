@@ -89,8 +89,9 @@ fn handshakes_wait_for_their_turn() {
     assert_eq!(before.receive_exact(1), b"x");
     let total = door.stats().total;
     assert_eq!((total.handshakes, total.handshakes_in_progress), (1, 1));
-    let line = (total.handshakes_waiting, total.handshakes_queued);
-    assert_eq!((total.handshakes_max, line), (1, (1, 1)));
+    assert_eq!((total.handshakes_max, total.handshakes_waiting), (1, 1));
+    // The silent one may have come before the first was through.
+    assert!((1..=2).contains(&total.handshakes_queued), "{total:?}");
     drop(silent);
     waiting.finish_handshake().expect("its turn");
     waiting.send(b"y").expect("sent");

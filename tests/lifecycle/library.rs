@@ -65,7 +65,10 @@ fn a_server_lives_and_dies_within_a_process() {
         drop(running);
         wait_for_no_shard();
         let (bytes, end) = client.join().expect("no panic");
-        assert_eq!((bytes, end), (vec![], End::CloseNotify));
+        // The echo was so lately that it may be in the midst of something; if the
+        // machine is slow, it is not.
+        assert!(bytes.is_empty(), "{bytes:?}");
+        assert!(matches!(end, End::Reset | End::CloseNotify), "{end:?}");
         wait_for_closed(fixed);
     }
 

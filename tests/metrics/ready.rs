@@ -7,7 +7,7 @@ use crate::support::adit::{Adit, Setup};
 use crate::support::backend;
 use crate::support::client::{Client, End};
 use crate::support::wait_for;
-use crate::{metrics_at, probe, scrape, setup};
+use crate::{metrics_at, probe, scrape, setup, wait_scrape};
 
 fn with_grace(backend: SocketAddr, grace: &str) -> Setup {
     setup(backend).setting(&format!("timeouts: (ready_grace: {grace:?})"))
@@ -51,7 +51,10 @@ fn who_is_told_to_stop_is_not_ready_and_accepts_for_the_grace() {
     let stats = adit.stats();
     let state = serde_json::to_value(stats.state).expect("a word");
     assert_eq!(state, "stopping");
-    let now = scrape(at);
+    // What was gathered a moment before the signal may be shown once more.
+    let now = wait_scrape(at, "the state", |scrape| {
+        scrape.value("adit_server_state", &[("state", "stopping")]) == 1.0
+    });
     assert_eq!(now.value("adit_ready", &[]), 0.0);
     for (state, value) in [("serving", 0.0), ("stopping", 1.0), ("draining", 0.0)] {
         assert_eq!(now.value("adit_server_state", &[("state", state)]), value);
@@ -83,7 +86,10 @@ fn the_drain_begins_when_the_grace_is_over() {
     // The endpoint answers to the end.
     assert_eq!(probe(at, "/readyz").0, 503);
     assert_eq!(probe(at, "/healthz").0, 200);
-    let now = scrape(at);
+    let draining = [("state", "draining")];
+    let now = wait_scrape(at, "the state", |scrape| {
+        scrape.value("adit_server_state", &draining) == 1.0
+    });
     assert_eq!(
         now.value("adit_server_state", &[("state", "draining")]),
         1.0

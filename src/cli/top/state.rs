@@ -184,7 +184,7 @@ impl Top {
         let Some(trouble) = &mut self.trouble else {
             let heard = *self.heard.get_or_insert(now);
             let late = now.saturating_duration_since(heard + self.every);
-            let late = (late >= limits::TOP_LATE).then(|| late.as_secs());
+            let late = (late >= limits::TOP_LATE).then_some(late.as_secs());
             return std::mem::replace(&mut self.late, late) != late;
         };
         let seconds = now.saturating_duration_since(trouble.since).as_secs();
