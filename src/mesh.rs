@@ -134,6 +134,8 @@ pub(crate) struct Switch {
 #[derive(Clone, Debug)]
 pub(crate) struct Listing {
     pub(crate) query: Arc<TunnelQuery>,
+    /// The moment at which ages are told, the same on every shard.
+    pub(crate) asked: Instant,
     /// Where each shard answers. It has room for all of them.
     pub(crate) reply: flume::Sender<Listed>,
 }

@@ -26,6 +26,7 @@ impl Handle {
         let (reply, replied) = flume::bounded(shards);
         let listing = Listing {
             query: query.clone(),
+            asked: Instant::now(),
             reply,
         };
         self.command(Command::List(listing))?;

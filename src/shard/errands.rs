@@ -72,11 +72,11 @@ impl Shard {
                 }
             };
             match errand {
-                Ok(Some(Errand::List(Listing { query, reply }))) => {
+                Ok(Some(Errand::List(listing))) => {
                     // Whoever asked may have given up meanwhile.
-                    if !reply.is_disconnected() {
-                        let listed = self.list(&query, &mut sample).await;
-                        let _ = reply.try_send(listed);
+                    if !listing.reply.is_disconnected() {
+                        let listed = self.list(&listing, &mut sample).await;
+                        let _ = listing.reply.try_send(listed);
                     }
                 }
                 Ok(Some(Errand::Close { number, reply })) => {
@@ -94,7 +94,8 @@ impl Shard {
         }
     }
 
-    async fn list(&self, query: &TunnelQuery, sample: &mut Option<Sample>) -> Listed {
+    async fn list(&self, listing: &Listing, sample: &mut Option<Sample>) -> Listed {
+        let query = &*listing.query;
         let records = &self.around.records;
         let mut first = First {
             query,
@@ -124,7 +125,7 @@ impl Shard {
                 if let Some(fresh) = &mut fresh {
                     fresh.note(slot, record);
                 }
-                first.look_at(self.number, record, now, rate);
+                first.look_at(self.number, record, listing.asked, rate);
             });
             from += limits::TUNNELS_PER_TURN;
             self.around.later.pass().await;
@@ -140,7 +141,7 @@ impl Shard {
             if at % limits::TUNNELS_PER_TURN == limits::TUNNELS_PER_TURN - 1 {
                 self.around.later.pass().await;
             }
-            tunnels.push(record.view(self.number, Instant::now(), rate).to_stats());
+            tunnels.push(record.view(self.number, listing.asked, rate).to_stats());
         }
         Listed {
             shard: self.number,

@@ -20,6 +20,8 @@ import termios
 import time
 
 PATIENCE = 30
+# Ctrl-L.
+REDRAW = b"\x0c"
 
 steps, words = json.loads(sys.argv[1]), sys.argv[2:]
 main, line = pty.openpty()
@@ -59,10 +61,15 @@ for step in steps:
     what, rest = step[0], step[1:]
     if what == "wait":
         due = time.monotonic() + PATIENCE
+        again = time.monotonic() + 1
         text = rest[0].encode()
         while text not in wrote[seen:]:
             if time.monotonic() > due:
                 fail(f"in vain waited for {text!r}")
+            if time.monotonic() > again:
+                # What is there already is not written again, unless all is.
+                os.write(main, REDRAW)
+                again += 1
             read(0.1)
         seen = wrote.index(text, seen) + len(text)
     elif what == "send":
