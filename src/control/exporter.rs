@@ -313,7 +313,7 @@ fn silent(stats: &Stats) -> Option<String> {
 
 fn has_backend(service: &ServiceStats) -> bool {
     let mut backends = service.backends.iter();
-    backends.any(|backend| backend.state != BackendState::Down)
+    backends.any(|backend| !matches!(backend.state, BackendState::Down | BackendState::Disabled))
 }
 
 /// What a probe is told.
