@@ -477,6 +477,7 @@ fn a_bad_file_of_keys_keeps_a_server_from_starting_and_a_loose_one_is_warned_of(
     fs::set_permissions(&keys, fs::Permissions::from_mode(0o644)).expect("a mode");
     let server = fleet.member();
     server.log().wait("chmod 600");
+    server.log().wait("serving with");
 
     let good = fs::read_to_string(&keys).expect("text");
     fs::write(&keys, format!("{good}oops\n")).expect("written");
