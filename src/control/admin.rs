@@ -1,7 +1,7 @@
 //! The admin endpoint: how `adit stats`, its like and an operator reach a process.
 //!
 //! It is HTTP over a Unix socket that only its own user may open, and that
-//! answers root and that user alone, whoever was handed it ([`answers`] has what
+//! answers root and that user alone, whoever was handed it (`answers` has what
 //! can be asked for). By default the socket is named after the process id and
 //! lies in a private folder, the first of [`folders`] that can be used; there
 //! [`instances`] finds it.

@@ -1,8 +1,9 @@
 """Runs a program on a terminal of its own, and does to it what it is told.
 
 Usage: terminal.py STEPS PROGRAM [ARGUMENT...], where STEPS is a list in JSON:
-["wait", TEXT], ["send", KEYS], ["kill", SIGNAL], ["size", COLUMNS, ROWS], and
-["signal", PID, SIGNAL] for another process.
+["wait", TEXT], ["send", KEYS], ["kill", SIGNAL], ["size", COLUMNS, ROWS],
+["signal", PID, SIGNAL] for another process, and, last of all, ["hang up"]: the
+terminal goes away.
 
 Prints as JSON: the exit code (negative: the signal that ended it), all that it
 wrote, and whether the terminal was left as it was found.
@@ -33,9 +34,13 @@ def resize(columns, rows):
 
 
 resize(80, 24)
+hangs_up = steps and steps[-1] == ["hang up"]
 child = os.fork()
 if child == 0:
     os.setsid()
+    if hangs_up:
+        # As for those whose shell is gone before them.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     fcntl.ioctl(line, termios.TIOCSCTTY, 0)
     for fd in (0, 1, 2):
         os.dup2(line, fd)
@@ -81,6 +86,9 @@ for step in steps:
     elif what == "size":
         resize(*rest)
         os.kill(child, signal.SIGWINCH)
+    elif what == "hang up":
+        os.close(line)
+        os.close(main)
 
 due = time.monotonic() + PATIENCE
 while True:
@@ -89,9 +97,15 @@ while True:
         break
     if time.monotonic() > due:
         fail("it does not end")
-    read(0.05)
-read(0)
-after = termios.tcgetattr(line)
+    if hangs_up:
+        time.sleep(0.05)
+    else:
+        read(0.05)
+if hangs_up:
+    after = before
+else:
+    read(0)
+    after = termios.tcgetattr(line)
 print(
     json.dumps(
         {

@@ -124,6 +124,19 @@ fn a_server_that_goes_is_missed_and_looked_for() {
     }
 }
 
+/// Nothing can be given back then. It must not go on for nobody, and read an
+/// end of input without end.
+#[test]
+fn it_ends_with_its_terminal() {
+    let (place, _backend) = server();
+    let steps = json!([["wait", " tunnels by rate"], ["hang up"]]);
+    let words = ["top", "--interval", "0.2"];
+    if let Some(ended) = on_terminal(place.folder(), &words, steps) {
+        let code = ended["code"].as_i64().expect("a number");
+        assert!((0..=1).contains(&code), "{ended}");
+    }
+}
+
 #[test]
 fn without_a_server_or_a_terminal_it_says_so_at_once() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -1,10 +1,12 @@
 //! The terminal: taken, drawn on, and given back as it was, however it ends.
 
-use std::io::{self, Stdout, Write as _, stdout};
+use std::io::{self, Stdout, Write as _, stdin, stdout};
 use std::panic;
 use std::sync::Arc;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
@@ -13,13 +15,23 @@ use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 use signal_hook::{flag, low_level};
 
 use super::glyphs::Look;
 use super::state::Top;
 use super::view;
-use crate::cli::exit::Failure;
+use crate::cli::exit::{Exit, Failure};
+
+/// How often it is looked whether the terminal is still there.
+const LOOK: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 500_000_000,
+};
+
+/// How long it may take to end once it is to.
+const END: Duration = Duration::from_secs(1);
 
 /// The terminal while it is ours. Dropping it gives it back.
 pub(super) struct Screen {
@@ -124,6 +136,11 @@ impl Signals {
         };
         register()
             .map_err(|error| Failure::runtime(format!("signals cannot be handled: {error}")))?;
+        let stop = Arc::clone(&signals.stop);
+        thread::Builder::new()
+            .name("adit-top-guard".into())
+            .spawn(move || guard(&stop))
+            .map_err(|error| Failure::runtime(format!("no thread: {error}")))?;
         Ok(signals)
     }
 
@@ -134,6 +151,26 @@ impl Signals {
             Some(Told::Continue)
         } else {
             None
+        }
+    }
+}
+
+/// Sees to it that the program ends when its terminal goes away, with or without
+/// a signal. crossterm 0.29 reads a terminal that is gone again and again, and
+/// never comes back from it to look at anything else.
+fn guard(stop: &AtomicBool) {
+    loop {
+        let terminal = stdin();
+        // Nothing is asked for: that it is gone is told in any case.
+        let mut state = [PollFd::new(&terminal, PollFlags::empty())];
+        let gone = matches!(poll(&mut state, Some(&LOOK)), Ok(1..));
+        if gone {
+            stop.store(true, Ordering::Relaxed);
+        }
+        if stop.load(Ordering::Relaxed) {
+            thread::sleep(END);
+            give_back();
+            std::process::exit(i32::from(Exit::Clean as u8));
         }
     }
 }
