@@ -67,6 +67,25 @@ impl Endpoint {
         }
     }
 
+    /// Has a server change into something else: what it says of it, or why it
+    /// stays what it is.
+    pub(crate) fn change(
+        &self,
+        path: &str,
+        timeout: Duration,
+    ) -> Result<Result<String, String>, Failure> {
+        let asked = self.ask(Method::Post, path, timeout);
+        let (status, text) = asked.map_err(|mut failure| {
+            failure.message += " Its log tells what became of it";
+            failure
+        })?;
+        match status {
+            200 => Ok(Ok(text)),
+            409 => Ok(Err(text)),
+            _ => Err(self.refused(&text)),
+        }
+    }
+
     fn ask(&self, method: Method, path: &str, timeout: Duration) -> Result<(u16, String), Failure> {
         let socket = &self.0;
         let answer = client::send(socket, method, path, timeout).map_err(|error| {

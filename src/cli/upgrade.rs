@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use adit::config::{Address, Admin};
 use adit::control::admin;
 use adit::control::exporter::Prepared;
-use adit::http::{Method, Running, client};
+use adit::http::Running;
 use adit::upgrade::{self, Predecessor, Program};
 use adit::{Config, Handle, Inheritance, limits, notice};
 
+use super::endpoint;
 use super::exit::{Exit, Failure};
 use super::output;
 use super::plan::Target;
@@ -20,25 +21,15 @@ use super::service::Service;
 
 /// `adit upgrade`: has a running server do it.
 pub(crate) fn run(of: &Target) -> Result<Exit, Failure> {
-    let socket = of.address()?;
     let patience = limits::UPGRADE_TIMEOUT + limits::ADMIN_TIMEOUT;
-    let answer = client::send(&socket, Method::Post, "/upgrade", patience);
-    let answer = answer.map_err(|error| {
-        Failure::runtime(format!(
-            "{socket} does not answer: {error}; is the server running? Its log tells what became \
-             of the upgrade"
-        ))
-    })?;
-    let text = String::from_utf8_lossy(&answer.body);
-    match answer.status {
-        200 => {
+    match endpoint::Endpoint::of(of)?.change("/upgrade", patience)? {
+        Ok(text) => {
             output::print(&format!("upgraded: {text}"))?;
             Ok(Exit::Clean)
         }
-        409 => Err(Failure::runtime(format!(
-            "not upgraded, the old process goes on:\n{text}"
+        Err(why) => Err(Failure::runtime(format!(
+            "not upgraded, the old process goes on:\n{why}"
         ))),
-        status => Err(Failure::runtime(format!("{socket} says {status}: {text}"))),
     }
 }
 
