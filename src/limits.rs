@@ -29,9 +29,22 @@ pub const RING_IO_MEMORY: usize = 64 * 1024;
 /// set at all (`sys::ring::submit`): no other lasts as long, which is 100 years.
 pub const PREEMPT_TIMER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// Completions that an executor may be owed, for timers that were never set,
-/// before the kernel is entered for them alone.
-pub const COMPLETIONS_OWED: usize = 32;
+/// Polls of sockets that may wait for a shard's next sleep, to be submitted with
+/// it in one call of the kernel. Half of its ring at most.
+pub const POLLS_HELD: usize = 32;
+
+/// For how many turns of the executor, beyond the one in which it is about to
+/// sleep, such polls may wait while it does not.
+pub const TURNS_HELD: u8 = 1;
+
+/// How often polls are held in a row before they are submitted right away once,
+/// to see whether they have something to tell at once.
+pub const POLLS_TRUSTED: u8 = 15;
+
+/// How far a processor's time stamp counter may go on while one reading of the
+/// clock serves: a microsecond where it counts 2.5 a nanosecond, and never more
+/// than what takes the processor as many of its own steps.
+pub const CLOCK_TICKS: u64 = 2500;
 
 /// How much later than asked a shard may wake for a timer, which then need not
 /// be set anew for each sleep.

@@ -5,6 +5,7 @@
 //!
 //! - [`account`]: users and groups;
 //! - [`activation`]: what a process is handed at its start;
+//! - `clock`: the time, for those who ask too often;
 //! - [`cpu`]: the CPUs that this process may use, and pinning to one;
 //! - [`cpu_time`]: what processes and threads have used of them;
 //! - [`landlock`]: where this process may write;
@@ -31,6 +32,8 @@
 
 pub mod account;
 pub mod activation;
+#[cfg(target_arch = "x86_64")]
+mod clock;
 pub mod cpu;
 pub mod cpu_time;
 pub mod landlock;

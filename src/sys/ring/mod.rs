@@ -18,9 +18,15 @@
 //! yield by watching the completion queue, to which the kernel would then add
 //! nothing until asked.
 
+#[cfg(target_arch = "x86_64")]
+mod barrier;
+mod held;
+mod hooks;
+mod queues;
 mod submit;
 
-pub use submit::{LeftOut, left_out};
+pub use hooks::left_out;
+pub use submit::LeftOut;
 
 use std::ffi::{c_int, c_uint};
 use std::io;
@@ -29,6 +35,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 // Links liburing, which is inside glommio, wherever this module is linked.
 use glommio as _;
+
+use queues::{CompletionQueue, SubmissionQueue};
 
 /// Completions wait until the application enters the kernel, rather than
 /// interrupt it (io_uring_setup(2)).
@@ -118,35 +126,6 @@ pub struct IoUring {
     ring_fd: c_int,
     features: c_uint,
     pad: [c_uint; 3],
-}
-
-/// `struct io_uring_sq`.
-#[repr(C)]
-struct SubmissionQueue {
-    kernel_head: *mut c_uint,
-    kernel_tail: *mut c_uint,
-    ring_mask: *mut c_uint,
-    ring_entries: *mut c_uint,
-    kernel_flags: *mut c_uint,
-    kernel_dropped: *mut c_uint,
-    array: *mut c_uint,
-    entries: *mut submit::Submission,
-    sqe_head: c_uint,
-    sqe_tail: c_uint,
-    ring_sz: usize,
-    ring_ptr: *mut u8,
-    pad: [c_uint; 4],
-}
-
-/// `struct io_uring_cq`. What is between does not matter here.
-#[repr(C)]
-struct CompletionQueue {
-    kernel_head: *mut c_uint,
-    kernel_tail: *mut c_uint,
-    pointers: [*mut u8; 5],
-    ring_sz: usize,
-    ring_ptr: *mut u8,
-    pad: [c_uint; 4],
 }
 
 unsafe extern "C" {
