@@ -14,6 +14,10 @@ pub enum Error {
     /// A certificate or a key cannot be used: the operator's to mend. The text
     /// names the file and the remedy. Exit code 2.
     Identity(String),
+    /// The configuration asks for what cannot be had: more shards than CPUs, a
+    /// limit that does not go round, a log file in no folder. The text says
+    /// what to write instead. Exit code 2.
+    Demand(String),
     /// The machine refuses what is needed: a port in use, too few descriptors,
     /// no io_uring. The text says what to change. Exit code 1.
     System(String),
@@ -28,7 +32,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Config(error) => error.fmt(f),
-            Self::Identity(text) | Self::System(text) | Self::Unknown(text) => f.write_str(text),
+            Self::Identity(text)
+            | Self::Demand(text)
+            | Self::System(text)
+            | Self::Unknown(text) => f.write_str(text),
             Self::Stopped => f.write_str("the server is not running"),
         }
     }

@@ -591,6 +591,10 @@ pub const LOG_FILE_MODE: u32 = 0o640;
 /// How long a flush of the log, and so the end of the process, may take.
 pub const LOG_FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long a process may take to end, once its server has: more than its log
+/// and its admin endpoint may take. What keeps it longer is left undone.
+pub const EXIT_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// The longest PROXY header of version 2 that is read, in bytes. The addresses
 /// of a TCP connection take 52 at most, those of Unix sockets 232; the rest is
 /// TLVs, of which a client's certificate is the longest by far.

@@ -66,7 +66,7 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::Config(_) | Error::Identity(_) => Self::usage(message),
+            Error::Config(_) | Error::Identity(_) | Error::Demand(_) => Self::usage(message),
             _ => Self::runtime(message),
         }
     }

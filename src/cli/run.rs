@@ -18,7 +18,7 @@ use adit::http::Running;
 use adit::logging::{self, Guard};
 use adit::metrics::{Stats, TunnelId, TunnelList, TunnelQuery, TunnelStats};
 use adit::sys::signals::unblock;
-use adit::{Config, Error, Handle, Inheritance, Outcome, Server, notice};
+use adit::{Config, Error, Handle, Inheritance, Outcome, Server, limits, notice};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2};
 use signal_hook::iterator::{Handle as SignalsHandle, Signals};
 
@@ -65,6 +65,8 @@ fn configure(
         // Standard error gets it in any case.
         log::error!("{}", failure.message);
     }
+    // A thread that is not waited for may hold the guard.
+    log::logger().flush();
     done
 }
 
@@ -117,7 +119,7 @@ fn start(
         },
         first,
     )?;
-    serve(server, &admin, signals, succession, move || {
+    serve(server, &admin, &signals, succession, move || {
         reloader.reload()
     })
 }
@@ -141,7 +143,7 @@ pub(crate) fn exporting(handle: &Handle) -> ServerExporter {
 pub(crate) fn serve<R>(
     server: Server,
     admin: &Admin,
-    signals: Signals,
+    signals: &Steering,
     mut succession: Succession,
     reload: R,
 ) -> Result<Exit, Failure>
@@ -179,13 +181,17 @@ where
     } else {
         Some(desk)
     };
-    let steers = Steers {
+    // Success and failure are both logged where they come about.
+    signals.start(Steers {
         handle: handle.clone(),
         service: service.clone(),
-        reload,
-        upgrade: move || upgrader.upgrade(),
-    };
-    let _steering = Steering::start(signals, steers)?;
+        reloads: Works::start("adit-reload", move || {
+            let _ = reload();
+        })?,
+        upgrades: Works::start("adit-upgrade", move || {
+            let _ = upgrader.upgrade();
+        })?,
+    });
     let running = server.start()?;
     if let Some(predecessor) = predecessor {
         predecessor.relieve(&handle)?;
@@ -214,6 +220,10 @@ where
     }
     let _attendance = service.attend(handle.clone())?;
     let ended = running.wait();
+    end_soon(match ended {
+        Ok(Outcome::Drained) => Exit::Clean,
+        Ok(Outcome::Cut(_)) | Err(_) => Exit::Failure,
+    });
     service.stopping();
     // Before the endpoint goes, which gives the answers that it owes.
     end.tell(&ended);
@@ -434,73 +444,90 @@ impl Reloader {
     }
 }
 
-/// The signals of a server at work. Dropping it ends its threads.
+/// The signals of the process, on a thread of their own from the start.
 pub(crate) struct Steering {
     signals: SignalsHandle,
-    thread: Option<thread::JoinHandle<()>>,
+    rudder: Arc<Mutex<Rudder>>,
+}
+
+/// What signals come to.
+#[derive(Default)]
+struct Rudder {
+    /// The server at work, once there is one.
+    steers: Option<Steers>,
+    /// What came before there was.
+    waiting: Vec<i32>,
+    /// It was told to stop.
+    stopping: bool,
 }
 
 impl Steering {
-    /// Takes the signals over; they wait until [`start`](Self::start).
-    pub(crate) fn signals() -> Result<Signals, Failure> {
+    /// Takes the signals over. They wait until [`start`](Self::start); but a
+    /// second one to stop ends the process in any case, however long it takes to
+    /// start.
+    pub(crate) fn signals() -> Result<Self, Failure> {
         const OURS: [i32; 5] = [SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2];
-        Signals::new(OURS)
+        let mut signals = Signals::new(OURS)
             // Only now that they end nothing any more.
             .and_then(|signals| unblock(&OURS).map(|()| signals))
-            .map_err(|error| Failure::runtime(format!("signals cannot be handled: {error}")))
+            .map_err(|error| Failure::runtime(format!("signals cannot be handled: {error}")))?;
+        let steering = Self {
+            signals: signals.handle(),
+            rudder: Arc::default(),
+        };
+        let rudder = Arc::clone(&steering.rudder);
+        thread::Builder::new()
+            .name("adit-signals".into())
+            .spawn(move || {
+                for signal in signals.forever() {
+                    lock(&rudder).take(signal);
+                }
+            })
+            .map_err(no_thread)?;
+        Ok(steering)
     }
 
-    fn start<R, U>(mut signals: Signals, steers: Steers<R, U>) -> Result<Self, Failure>
-    where
-        R: Fn() -> Result<(), String> + Send + Sync + 'static,
-        U: Fn() -> Result<String, String> + Send + 'static,
-    {
-        let closer = signals.handle();
-        let Steers {
-            handle,
-            service,
-            reload,
-            upgrade,
-        } = steers;
-        // Success and failure are both logged where they come about.
-        let reloading = Works::start("adit-reload", move || {
-            let _ = reload();
-        })?;
-        let upgrading = Works::start("adit-upgrade", move || {
-            let _ = upgrade();
-        })?;
-        let thread = thread::Builder::new()
-            .name("adit-signals".into())
-            .spawn(move || obey(&mut signals, &handle, &service, &reloading, &upgrading))
-            .map_err(no_thread)?;
-        Ok(Self {
-            signals: closer,
-            thread: Some(thread),
-        })
+    /// From now on signals steer this server, those that came before first.
+    fn start(&self, steers: Steers) {
+        let mut rudder = lock(&self.rudder);
+        rudder.steers = Some(steers);
+        for signal in std::mem::take(&mut rudder.waiting) {
+            rudder.obey(signal);
+        }
     }
+}
+
+impl Drop for Steering {
+    /// The threads end when they have done what they are at; they are not
+    /// waited for, since a file that cannot be read may keep them.
+    fn drop(&mut self) {
+        self.signals.close();
+        lock(&self.rudder).steers = None;
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What signals steer.
-struct Steers<R, U> {
+struct Steers {
     handle: Handle,
     service: Service,
-    reload: Arc<R>,
-    upgrade: U,
+    reloads: Works,
+    upgrades: Works,
 }
 
-/// Work that takes its time, on a thread of its own. Dropping it ends the
-/// thread, once the work that is under way is done.
-struct Works {
-    orders: Option<SyncSender<()>>,
-    thread: Option<thread::JoinHandle<()>>,
-}
+/// Work that takes its time, on a thread of its own, which ends when this is
+/// dropped and the work that is under way is done.
+struct Works(SyncSender<()>);
 
 impl Works {
     fn start(name: &str, work: impl Fn() + Send + 'static) -> Result<Self, Failure> {
         // One waiting order is enough: it reads what is there when its turn
         // comes.
         let (orders, waiting) = sync_channel::<()>(1);
-        let thread = thread::Builder::new()
+        thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
                 while waiting.recv().is_ok() {
@@ -508,25 +535,12 @@ impl Works {
                 }
             })
             .map_err(no_thread)?;
-        Ok(Self {
-            orders: Some(orders),
-            thread: Some(thread),
-        })
+        Ok(Self(orders))
     }
 
     /// Whether the order will be carried out, or one that waits already.
     fn order(&self) -> bool {
-        let sent = self.orders.as_ref().map(|orders| orders.try_send(()));
-        matches!(sent, Some(Ok(()) | Err(TrySendError::Full(()))))
-    }
-}
-
-impl Drop for Works {
-    fn drop(&mut self) {
-        self.orders = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        matches!(self.0.try_send(()), Ok(()) | Err(TrySendError::Full(())))
     }
 }
 
@@ -534,57 +548,71 @@ fn no_thread(error: std::io::Error) -> Failure {
     Failure::runtime(format!("no thread for signals: {error}"))
 }
 
-impl Drop for Steering {
-    fn drop(&mut self) {
-        self.signals.close();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+impl Rudder {
+    fn take(&mut self, signal: i32) {
+        let stops = matches!(signal, SIGTERM | SIGINT);
+        if stops && std::mem::replace(&mut self.stopping, true) {
+            log::warn!("told to stop once more: open tunnels are cut");
+            if let Some(steers) = &self.steers {
+                steers.handle.flush_access_log();
+            }
+            log::logger().flush();
+            std::process::exit(i32::from(Exit::Failure as u8));
         }
+        if stops {
+            let name = if signal == SIGINT {
+                "SIGINT"
+            } else {
+                "SIGTERM"
+            };
+            notice!("{name} received; a second one stops at once");
+        }
+        self.obey(signal);
     }
-}
 
-fn obey(
-    signals: &mut Signals,
-    handle: &Handle,
-    service: &Service,
-    reloads: &Works,
-    upgrades: &Works,
-) {
-    let mut stopping = false;
-    for signal in signals.forever() {
+    fn obey(&mut self, signal: i32) {
+        let Some(steers) = &self.steers else {
+            // Many of a kind are one.
+            if !self.waiting.contains(&signal) {
+                self.waiting.push(signal);
+            }
+            return;
+        };
         match signal {
             SIGHUP => {
-                if !reloads.order() {
+                if !steers.reloads.order() {
                     log::error!("SIGHUP: cannot reload any more");
                 }
             }
             SIGUSR1 => {
                 logging::reopen();
-                handle.reopen_logs();
+                steers.handle.reopen_logs();
             }
             SIGUSR2 => {
-                if !upgrades.order() {
+                if !steers.upgrades.order() {
                     log::error!("SIGUSR2: cannot upgrade any more");
                 }
             }
-            _ if !stopping => {
-                stopping = true;
-                notice!(
-                    "{} received; a second one stops at once",
-                    if signal == SIGINT {
-                        "SIGINT"
-                    } else {
-                        "SIGTERM"
-                    }
-                );
-                service.stopping();
-                handle.shutdown();
-            }
             _ => {
-                log::warn!("told to stop once more: open tunnels are cut");
-                log::logger().flush();
-                std::process::exit(i32::from(Exit::Failure as u8));
+                steers.service.stopping();
+                steers.handle.shutdown();
             }
         }
     }
+}
+
+/// Sees to it that the process ends, though a thread may not: one that reads a
+/// file on a disk that is gone, say.
+fn end_soon(exit: Exit) {
+    // Without the thread it ends when all do.
+    let _ = thread::Builder::new()
+        .name("adit-end".into())
+        .spawn(move || {
+            thread::sleep(limits::EXIT_TIMEOUT);
+            log::warn!(
+                "ending at once: something is not done, perhaps with a file that cannot be read"
+            );
+            log::logger().flush();
+            std::process::exit(i32::from(exit as u8));
+        });
 }

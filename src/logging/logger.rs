@@ -82,7 +82,7 @@ impl Logger {
     }
 
     fn with(config: &config::Log, console: Console) -> Result<Self, Error> {
-        let sink = Sink::open(&config.sink).map_err(Error::System)?;
+        let sink = Sink::open(&config.sink).map_err(Error::Demand)?;
         let (queue, waiting) = flume::bounded(limits::LOG_LINES_QUEUED_MAX);
         let shared = Arc::new(Shared::default());
         let writer = Writer::new(waiting, Arc::clone(&shared), sink, console);

@@ -107,10 +107,10 @@ pub fn reopen() {
 ///
 /// # Errors
 ///
-/// [`Error::System`], with a text that names the file and the remedy.
+/// [`Error::Demand`], with a text that names the file and the remedy.
 pub fn check(sink: &config::LogSink) -> Result<(), Error> {
     match sink {
-        config::LogSink::File(path) => file::check(path).map_err(Error::System),
+        config::LogSink::File(path) => file::check(path).map_err(Error::Demand),
         _ => Ok(()),
     }
 }

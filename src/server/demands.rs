@@ -32,7 +32,7 @@ fn check_limits(config: &Config, shards: usize) -> Result<(), Error> {
     });
     for (whose, most) in process.into_iter().chain(listeners).chain(backends) {
         if most < shards {
-            return Err(Error::System(format!(
+            return Err(Error::Demand(format!(
                 "{whose}max_connections is {most}, which is not one for each of {shards} shards; \
                  write {shards} at least, or have fewer shards"
             )));
@@ -45,7 +45,7 @@ fn check_limits(config: &Config, shards: usize) -> Result<(), Error> {
 fn check_memory(config: &Config, shards: usize) -> Result<(), Error> {
     let least = shards * limits::MEMORY_PART_MIN;
     match config.memory_budget {
-        Some(bytes) if bytes < least => Err(Error::System(format!(
+        Some(bytes) if bytes < least => Err(Error::Demand(format!(
             "memory_budget is {bytes} bytes, which is not {} KiB for each of {shards} shards; \
              write \"{}KiB\" at least, or have fewer shards",
             limits::MEMORY_PART_MIN / 1024,
@@ -62,7 +62,7 @@ fn check_steering(config: &Config, shards: &[Option<usize>]) -> Result<(), Error
         .iter()
         .find(|l| l.accept == Accept::SameCpu);
     match steered {
-        Some(listener) if shards.iter().any(Option::is_none) => Err(Error::System(format!(
+        Some(listener) if shards.iter().any(Option::is_none) => Err(Error::Demand(format!(
             "{}: accept: SameCpu needs each shard pinned to a CPU, and with shards: {} they are \
              not; leave shards to Auto, write placement: PerCpu, or name their CPUs (cpus)",
             listener.name,
@@ -79,7 +79,7 @@ fn check_health(config: &Config) -> Result<(), Error> {
         health.is_some_and(|health| health.kind == CheckKind::Tls) && service.tls.is_none()
     });
     blind.map_or(Ok(()), |service| {
-        Err(Error::System(format!(
+        Err(Error::Demand(format!(
             "{}: its check shakes hands in TLS, but its backends are spoken to in plaintext; \
              give the service tls, or check by Tcp or Http",
             service.name
@@ -93,7 +93,7 @@ fn check_sockets(config: &Config) -> Result<(), Error> {
     if let Some(service) = config.services.iter().find(transparent)
         && let Err(error) = socket::may_be_transparent()
     {
-        return Err(Error::System(format!(
+        return Err(Error::Demand(format!(
             "{}: connections cannot be made from the clients' addresses ({error}); give adit the \
              capability CAP_NET_ADMIN (AmbientCapabilities= in the systemd unit), or choose \
              another source",
@@ -109,7 +109,7 @@ fn check_sockets(config: &Config) -> Result<(), Error> {
             let available =
                 std::fs::read_to_string("/proc/sys/net/ipv4/tcp_available_congestion_control")
                     .unwrap_or_default();
-            return Err(Error::System(format!(
+            return Err(Error::Demand(format!(
                 "{whose}: the congestion control \"{name}\" cannot be used ({error}); \
                  net.ipv4.tcp_available_congestion_control has: {}",
                 available.trim()

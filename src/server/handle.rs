@@ -95,6 +95,13 @@ impl Handle {
         self.access.reopen();
     }
 
+    /// Writes what is queued for the access log, within
+    /// [`limits::LOG_FLUSH_TIMEOUT`]; what comes later is lost. For a process that
+    /// does not wait for the server's end.
+    pub fn flush_access_log(&self) {
+        self.access.stop();
+    }
+
     /// Stop accepting, and let open tunnels end within the drain time. Called
     /// a second time it has no effect.
     pub fn shutdown(&self) {

@@ -73,8 +73,9 @@ pub(crate) trait Party: Sized {
 pub(crate) enum EndError {
     /// The connection itself.
     Io(io::Error),
-    /// What came over it is not the TLS that was agreed on.
-    Tls(rustls::Error),
+    /// What came over it is not the TLS that was agreed on. Boxed, since every
+    /// tunnel has room for three of these.
+    Tls(Box<rustls::Error>),
     /// It ended without close_notify, and the configuration calls that a
     /// break.
     Truncated,
@@ -88,7 +89,7 @@ impl From<io::Error> for EndError {
 
 impl From<rustls::Error> for EndError {
     fn from(error: rustls::Error) -> Self {
-        Self::Tls(error)
+        Self::Tls(Box::new(error))
     }
 }
 

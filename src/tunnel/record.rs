@@ -15,6 +15,9 @@ use crate::tls::{self, Subject};
 /// That of a tunnel which has not begun, and looks at its record when it does.
 const NO_ALARM: u32 = u32::MAX;
 
+/// Of a tunnel that has none. No service has as many.
+const NO_BACKEND: u32 = u32::MAX;
+
 /// What is known of one tunnel. It is written by the tunnel alone, as it comes
 /// to know it, and read by anybody on its shard.
 #[derive(Debug)]
@@ -33,7 +36,7 @@ pub(crate) struct Record {
     alarm: Cell<u32>,
     name: OnceCell<Box<str>>,
     service: OnceCell<Rc<Service>>,
-    backend: Cell<Option<u32>>,
+    backend: Cell<u32>,
     negotiated: Cell<Option<Negotiated>>,
     notes: OnceCell<Box<Notes>>,
     /// Microseconds from the accept to the end of the handshake, and to the
@@ -80,7 +83,7 @@ impl Record {
             alarm: Cell::new(NO_ALARM),
             name: OnceCell::new(),
             service: OnceCell::new(),
-            backend: Cell::new(None),
+            backend: Cell::new(NO_BACKEND),
             negotiated: Cell::new(None),
             notes: OnceCell::new(),
             shaken_micros: Cell::new(0),
@@ -111,7 +114,8 @@ impl Record {
 
     /// The number of its backend among the service's, once it has one.
     pub(crate) fn backend(&self) -> Option<usize> {
-        self.backend.get().map(|backend| backend as usize)
+        let backend = self.backend.get();
+        (backend != NO_BACKEND).then_some(backend as usize)
     }
 
     /// What it agreed on with the client, if they speak TLS and have agreed.
@@ -232,7 +236,7 @@ impl Record {
     /// It has its backend, with that number, and begins to carry.
     pub(super) fn carries(&self, backend: u32) {
         self.connected_micros.set(self.age_micros());
-        self.backend.set(Some(backend));
+        self.backend.set(backend);
         self.stage.set(Stage::Relay);
     }
 

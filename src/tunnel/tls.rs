@@ -55,7 +55,7 @@ pub(crate) struct TlsEnd<C> {
 enum Next {
     Bytes,
     Eof,
-    Error(rustls::Error),
+    Error(Box<rustls::Error>),
 }
 
 /// What the peer is known as once its handshake is done.
@@ -347,7 +347,7 @@ impl<C: Conversation> TlsEnd<C> {
                                 opened = end;
                                 discard += record.discard;
                             }
-                            Err(error) => self.next = Next::Error(error),
+                            Err(error) => self.next = Next::Error(error.into()),
                         }
                     }
                 }
@@ -360,7 +360,7 @@ impl<C: Conversation> TlsEnd<C> {
                             self.holds_tickets = false;
                             self.link.unsent.keep(&answer[..n]);
                         }
-                        Err(error) => self.next = Next::Error(encode_error(error)),
+                        Err(error) => self.next = Next::Error(encode_error(error).into()),
                     }
                 }
                 Ok(ConnectionState::TransmitTlsData(data)) => data.done(),
@@ -368,7 +368,7 @@ impl<C: Conversation> TlsEnd<C> {
                 Ok(_) => over = true,
                 // From here on it is not to be asked anything but its alert.
                 Err(error) => {
-                    self.next = Next::Error(error);
+                    self.next = Next::Error(error.into());
                     self.failed = true;
                     over = true;
                 }
@@ -549,7 +549,7 @@ impl<C: Conversation + 'static> End for WiredTls<'_, C> {
         // start.
         debug_assert!(!self.end.primed);
         if self.end.failed {
-            return Err(EndError::Tls(rustls::Error::HandshakeNotComplete));
+            return Err(rustls::Error::HandshakeNotComplete.into());
         }
         let room = self.wire.sealing();
         // Tickets go in front, in the same send.
@@ -575,7 +575,7 @@ impl<C: Conversation + 'static> End for WiredTls<'_, C> {
                 }
                 ConnectionState::TransmitTlsData(data) => data.done(),
                 ConnectionState::PeerClosed => self.end.next = Next::Eof,
-                _ => return Err(EndError::Tls(rustls::Error::HandshakeNotComplete)),
+                _ => return Err(rustls::Error::HandshakeNotComplete.into()),
             }
         }
     }

@@ -1,7 +1,10 @@
 //! The end: what is under way is brought to its end, and what does not end is
 //! told so.
 
-use std::net::{SocketAddr, TcpStream};
+use std::fs::{File, OpenOptions};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::program::{self, Program, borrowed, listener, words};
@@ -209,6 +212,53 @@ fn a_second_signal_ends_it_at_once() {
         assert!(took < Duration::from_secs(2), "{took:?}");
         drop(client);
     }
+}
+
+/// Puts something in that file's place that, like a disk which is gone, keeps
+/// whoever reads it.
+fn block(file: &Path) {
+    let _ = std::fs::remove_file(file);
+    let made = std::process::Command::new("mkfifo").arg(file).status();
+    assert!(made.is_ok_and(|status| status.success()));
+}
+
+/// Somebody reads such a file, and has to wait for what this will never give.
+fn reader_of(file: &Path) -> File {
+    let mut open = OpenOptions::new();
+    // It cannot be opened before there is a reader (fifo(7)).
+    open.write(true).custom_flags(libc::O_NONBLOCK);
+    wait_for("a reader", || open.open(file).ok())
+}
+
+#[test]
+fn a_file_that_cannot_be_read_does_not_keep_it_from_ending() {
+    let backend = backend::echo();
+    let mut adit = Adit::start(backend.address());
+    let cert = adit.certificate().cert.clone();
+    block(&cert);
+    adit.signal("HUP");
+    let never = reader_of(&cert);
+    let told = Instant::now();
+    assert_eq!(adit.terminate(), Some(0), "{}", adit.log().text());
+    assert!(told.elapsed() < 2 * adit::limits::EXIT_TIMEOUT);
+    adit.log().wait("ending at once: ");
+    drop(never);
+}
+
+#[test]
+fn two_signals_end_it_before_it_has_started() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let certificate = Certificate::make(folder.path());
+    block(&certificate.cert);
+    let words = words("127.0.0.1:0", &certificate, (Ipv4Addr::LOCALHOST, 9).into());
+    let program = Program::start(folder.path(), &borrowed(&words));
+    let never = reader_of(&certificate.cert);
+    program.signal("INT");
+    program.wait_log("SIGINT received");
+    program.signal("INT");
+    let ended = program.wait();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    drop(never);
 }
 
 /// Connections that wait in the kernel's queue when the signal comes are

@@ -68,7 +68,7 @@ pub(crate) fn run(overrides: &Overrides) -> Result<Exit, Failure> {
     ))?;
     run::announce(&server);
     let succession = Succession::last("the demonstration serves as long as it does; restart it");
-    run::serve(server, &admin, signals, succession, || {
+    run::serve(server, &admin, &signals, succession, || {
         Err("the demonstration has no configuration to read again".into())
     })
 }

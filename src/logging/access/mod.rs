@@ -76,7 +76,7 @@ impl AccessLog {
     /// started. That nothing answers at a daemon's socket is no error: lines
     /// are lost, and counted, until something does.
     pub(crate) fn start(config: &config::AccessLog) -> Result<Self, Error> {
-        let target = Target::open(&config.sink).map_err(Error::System)?;
+        let target = Target::open(&config.sink).map_err(Error::Demand)?;
         let (queue, waiting) = flume::bounded(limits::ACCESS_LINES_QUEUED_MAX);
         let reopen = Arc::new(AtomicBool::new(false));
         let writer = Writer::new(waiting, target, config.format, reopen.clone());

@@ -35,10 +35,10 @@ impl Layout {
     ///
     /// # Errors
     ///
-    /// [`Error::System`] if they cannot run as [`Config::shards`] wants it.
+    /// [`Error::Demand`] if they cannot run as [`Config::shards`] wants it.
     pub fn of(config: &Config) -> Result<Self, Error> {
         let machine = Self::of_machine()?;
-        machine.with(&config.shards).map_err(Error::System)
+        machine.with(&config.shards).map_err(Error::Demand)
     }
 
     /// The machine alone, without a shard.
