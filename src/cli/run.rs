@@ -65,8 +65,6 @@ fn configure(
         // Standard error gets it in any case.
         log::error!("{}", failure.message);
     }
-    // A thread that is not waited for may hold the guard.
-    log::logger().flush();
     done
 }
 
@@ -182,7 +180,7 @@ where
         Some(desk)
     };
     // Success and failure are both logged where they come about.
-    signals.start(Steers {
+    let _steered = signals.start(Steers {
         handle: handle.clone(),
         service: service.clone(),
         reloads: Works::start("adit-reload", move || {
@@ -447,8 +445,12 @@ impl Reloader {
 /// The signals of the process, on a thread of their own from the start.
 pub(crate) struct Steering {
     signals: SignalsHandle,
+    thread: Option<thread::JoinHandle<()>>,
     rudder: Arc<Mutex<Rudder>>,
 }
+
+/// That signals steer a server at work, until this is dropped.
+struct Steered<'a>(&'a Steering);
 
 /// What signals come to.
 #[derive(Default)]
@@ -471,38 +473,51 @@ impl Steering {
             // Only now that they end nothing any more.
             .and_then(|signals| unblock(&OURS).map(|()| signals))
             .map_err(|error| Failure::runtime(format!("signals cannot be handled: {error}")))?;
-        let steering = Self {
-            signals: signals.handle(),
-            rudder: Arc::default(),
-        };
-        let rudder = Arc::clone(&steering.rudder);
-        thread::Builder::new()
+        let closer = signals.handle();
+        let rudder = Arc::<Mutex<Rudder>>::default();
+        let thread = thread::Builder::new()
             .name("adit-signals".into())
-            .spawn(move || {
-                for signal in signals.forever() {
-                    lock(&rudder).take(signal);
+            .spawn({
+                let rudder = Arc::clone(&rudder);
+                move || {
+                    for signal in signals.forever() {
+                        lock(&rudder).take(signal);
+                    }
                 }
             })
             .map_err(no_thread)?;
-        Ok(steering)
+        Ok(Self {
+            signals: closer,
+            thread: Some(thread),
+            rudder,
+        })
     }
 
     /// From now on signals steer this server, those that came before first.
-    fn start(&self, steers: Steers) {
+    fn start(&self, steers: Steers) -> Steered<'_> {
         let mut rudder = lock(&self.rudder);
         rudder.steers = Some(steers);
         for signal in std::mem::take(&mut rudder.waiting) {
             rudder.obey(signal);
         }
+        Steered(self)
     }
 }
 
 impl Drop for Steering {
-    /// The threads end when they have done what they are at; they are not
-    /// waited for, since a file that cannot be read may keep them.
     fn drop(&mut self) {
         self.signals.close();
-        lock(&self.rudder).steers = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Steered<'_> {
+    fn drop(&mut self) {
+        // Not under the lock: it waits for work that is under way.
+        let steers = lock(&self.0.rudder).steers.take();
+        drop(steers);
     }
 }
 
@@ -518,16 +533,19 @@ struct Steers {
     upgrades: Works,
 }
 
-/// Work that takes its time, on a thread of its own, which ends when this is
-/// dropped and the work that is under way is done.
-struct Works(SyncSender<()>);
+/// Work that takes its time, on a thread of its own. Dropping it ends the
+/// thread, once the work that is under way is done.
+struct Works {
+    orders: Option<SyncSender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
 
 impl Works {
     fn start(name: &str, work: impl Fn() + Send + 'static) -> Result<Self, Failure> {
         // One waiting order is enough: it reads what is there when its turn
         // comes.
         let (orders, waiting) = sync_channel::<()>(1);
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || {
                 while waiting.recv().is_ok() {
@@ -535,12 +553,25 @@ impl Works {
                 }
             })
             .map_err(no_thread)?;
-        Ok(Self(orders))
+        Ok(Self {
+            orders: Some(orders),
+            thread: Some(thread),
+        })
     }
 
     /// Whether the order will be carried out, or one that waits already.
     fn order(&self) -> bool {
-        matches!(self.0.try_send(()), Ok(()) | Err(TrySendError::Full(())))
+        let sent = self.orders.as_ref().map(|orders| orders.try_send(()));
+        matches!(sent, Some(Ok(()) | Err(TrySendError::Full(()))))
+    }
+}
+
+impl Drop for Works {
+    fn drop(&mut self) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
@@ -601,8 +632,8 @@ impl Rudder {
     }
 }
 
-/// Sees to it that the process ends, though a thread may not: one that reads a
-/// file on a disk that is gone, say.
+/// Sees to it that the process ends, though a thread that is waited for may
+/// not: one that reads a file on a disk that is gone, say.
 fn end_soon(exit: Exit) {
     // Without the thread it ends when all do.
     let _ = thread::Builder::new()

@@ -238,7 +238,13 @@ fn a_file_that_cannot_be_read_does_not_keep_it_from_ending() {
     block(&cert);
     adit.signal("HUP");
     let never = reader_of(&cert);
+    let told = Instant::now();
     assert_eq!(adit.terminate(), Some(0), "{}", adit.log().text());
+    let took = told.elapsed();
+    assert!(
+        took < adit::limits::EXIT_TIMEOUT + Duration::from_secs(5),
+        "{took:?}"
+    );
     drop(never);
 }
 

@@ -9,7 +9,7 @@ mod look;
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use adit::{Config, limits};
@@ -105,11 +105,11 @@ impl Watched {
     }
 }
 
-/// The thread `adit-watch`. It ends when this is dropped and it has looked at
-/// what it is at.
+/// The thread `adit-watch`. Dropping it ends the thread.
 #[derive(Debug)]
 pub(crate) struct Watcher {
-    _stop: Sender<()>,
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Watcher {
@@ -120,7 +120,7 @@ impl Watcher {
         first: Option<Duration>,
     ) -> Result<Self, Failure> {
         let (stop, stopped) = channel();
-        thread::Builder::new()
+        let thread = thread::Builder::new()
             .name("adit-watch".into())
             .spawn(move || {
                 let mut every = first;
@@ -133,7 +133,19 @@ impl Watcher {
                 }
             })
             .map_err(|error| Failure::runtime(format!("no thread to watch files: {error}")))?;
-        Ok(Self { _stop: stop })
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
