@@ -198,6 +198,13 @@ impl Handle {
         }));
     }
 
+    /// Where the server listens, as it is bound, and the sockets do that were
+    /// [lent](Self::lend): no other socket can be bound there, nor at an address
+    /// that takes it in.
+    pub fn held(&self) -> Vec<Address> {
+        self.live().held()
+    }
+
     /// Counts a reload that failed before there was a [`Config`] to give to
     /// [`reload`](Self::reload): a file that could not be read, or is wrong.
     pub fn reload_refused(&self) {
@@ -316,7 +323,8 @@ impl Live {
 
     /// Opens a listener that is new: at what systemd has passed, or binds it.
     fn open(&mut self, config: &Config, listener: &Listener) -> Result<Opened, Error> {
-        let cannot = |error: BindError| Error::System(error.to_string());
+        let held = self.held();
+        let cannot = |error: BindError| Error::System(error.among(&held).to_string());
         let shards = self.shards.len();
         let cpus: Arc<[usize]> = self.shards.iter().copied().flatten().collect();
         let claims = self.inheritance.claim(listener).map_err(cannot)?;
@@ -328,6 +336,14 @@ impl Live {
         let mut opened = listeners::take_over(config, listener, claims, shards, &cpus);
         std::mem::take(&mut opened.late).finish()?;
         Ok(opened)
+    }
+
+    /// Where this server listens, and what is lent to it does.
+    fn held(&self) -> Vec<Address> {
+        let groups = self.entries.iter().flat_map(|entry| &entry.groups);
+        let lent = self.lent.iter().map(|lent| &lent.bound);
+        let held = groups.map(|group| &group.bound).chain(lent);
+        held.cloned().collect()
     }
 
     fn take_up(&mut self, config: Config, opened: Vec<Entry>) {

@@ -78,6 +78,12 @@ impl Inheritance {
         self.groups.is_empty()
     }
 
+    /// What those sockets are bound to.
+    pub fn held(&self) -> Vec<Address> {
+        let groups = self.groups.iter();
+        groups.map(|group| group.bound.clone()).collect()
+    }
+
     fn add_activated(&mut self, fd: OwnedFd, name: String) -> Result<(), Error> {
         let bound = socket::bound_to(fd.as_fd())
             .and_then(|bound| {

@@ -117,7 +117,8 @@ impl Server {
         machine::tell(&layout.troubles());
         let (cpus, placement) = (layout.cpus(), layout.shards);
         let shards = placement.len();
-        let cannot = |error: BindError| Error::System(error.to_string());
+        let held = inheritance.held();
+        let cannot = |error: BindError| Error::System(error.among(&held).to_string());
         let listening = &plan.config.listeners;
         let claims = listening
             .iter()

@@ -427,6 +427,10 @@ fn a_new_process_that_does_not_serve_changes_nothing() {
     let both = [listener.clone(), stage.listener(&taken, echo.address())];
     stage.configure(&both, "shards: 3");
     row.assert_refused("in use");
+    // Its own is, which the old process has.
+    let wider = stage.listener(&format!("*:{}", address.port()), echo.address());
+    stage.configure(&[wider], "shards: 2");
+    row.assert_refused(&format!("while this server listens at {address} itself"));
     stage.configure(std::slice::from_ref(&listener), "shards: 2");
 
     // The program.
