@@ -424,6 +424,9 @@ fn the_manual_page_has_its_sections() {
     }
     for part in [
         "SIGHUP",
+        "SIGUSR1",
+        "SIGUSR2",
+        "ready_grace",
         "admin\\-PID.sock",
         "adit convert",
         "\\-\\-watch",
