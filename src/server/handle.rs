@@ -130,7 +130,7 @@ impl Handle {
             // Nothing is bound that would only be closed again.
             return Err(
                 match self.commands.send(Message::Command(Command::ReloadRefused)) {
-                    Ok(()) => Error::System("not reloaded: the server is stopping".into()),
+                    Ok(()) => Error::System("the server is stopping".into()),
                     Err(_) => Error::Stopped,
                 },
             );
@@ -138,7 +138,7 @@ impl Handle {
         let mut live = self.live();
         if self.is_stopping() {
             // An upgrade was under way.
-            return Err(Error::System("not reloaded: the server is stopping".into()));
+            return Err(Error::System("the server is stopping".into()));
         }
         let (plan, change) = live
             .prepare(config, &self.access)
@@ -174,7 +174,7 @@ impl Handle {
             Ok(result) => result,
             Err(RecvTimeoutError::Disconnected) => Err(Error::Stopped),
             Err(RecvTimeoutError::Timeout) => Err(Error::System(
-                "not reloaded: the main shard does not answer; nothing was changed".into(),
+                "the main shard does not answer; nothing was changed".into(),
             )),
         }
     }

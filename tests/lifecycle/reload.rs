@@ -402,6 +402,7 @@ fn the_command_tells_why_a_reload_was_refused() {
     let done = program::run(stage.path(), &["reload", "--pid", &pid]);
     assert_eq!(done.code, Some(1));
     assert!(done.err.contains("the server is stopping"), "{}", done.err);
+    assert_eq!(done.err.matches("not reloaded").count(), 1, "{}", done.err);
     assert!(!program::accepts(SocketAddr::from(([127, 0, 0, 1], port))));
     drop(held);
     assert_eq!(program.wait().code, Some(0));
