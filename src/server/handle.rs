@@ -38,6 +38,8 @@ pub(super) struct Live {
     pub(super) config: Config,
     pub(super) entries: Vec<Entry>,
     pub(super) inheritance: Inheritance,
+    /// Backends that an operator has disabled: of which service, and where.
+    pub(super) disabled: Vec<(String, Address)>,
     /// Listening sockets that are not for clients, and are handed over as well.
     pub(super) lent: Vec<Lent>,
 }
@@ -59,6 +61,7 @@ impl Handle {
         shards: Vec<Option<usize>>,
         entries: Vec<Entry>,
         inheritance: Inheritance,
+        disabled: Vec<(String, Address)>,
         access: InUse,
     ) -> Self {
         let count = shards.len();
@@ -67,6 +70,7 @@ impl Handle {
             config,
             entries,
             inheritance,
+            disabled,
             lent: Vec::new(),
         };
         Self {
@@ -354,6 +358,8 @@ impl Live {
                 .any(|l| l.address == entry.configured)
         });
         self.entries.extend(opened);
+        self.disabled
+            .retain(|(service, backend)| config.has_backend(service, backend));
         self.config = config;
     }
 }

@@ -26,6 +26,9 @@ pub struct Inheritance {
     /// Sealed tickets in the process before, and in what time they were to
     /// change.
     pub(crate) keys: Option<(TicketKeys, Duration)>,
+    /// Backends that an operator has disabled there: of which service, and
+    /// where.
+    pub(crate) disabled: Vec<(String, Address)>,
     /// The numbers of what another process has left and a listener has taken,
     /// once that is settled.
     pub(super) taken: Vec<u32>,
