@@ -255,6 +255,75 @@ fn check_looks_at_every_service() {
     }
 }
 
+/// Where a start would write and listen is looked at, and left as it is.
+#[test]
+fn check_finds_folders_that_are_not_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("adit.ron");
+    let check = |listener: &str, service: &str, rest: &str| {
+        let text = format!(
+            "(listeners: [(address: \"127.0.0.1:0\", {listener}, service: \"a\")], \
+             services: {{\"a\": (backends: [\"127.0.0.1:1\"]{service})}}, \
+             shards: 1{rest})"
+        );
+        std::fs::write(&file, text).expect("written");
+        adit(&["check", "-c", file.to_str().expect("a path")])
+    };
+    let cert = folder.path().join("c.pem");
+    let made = rcgen::generate_simple_self_signed(vec!["a.example".into()]).expect("made");
+    std::fs::write(&cert, made.cert.pem() + &made.signing_key.serialize_pem()).expect("written");
+    let tls = |log: &str| format!("tls: (certs: [{cert:?}]{log})");
+    let plain = "tls: Off";
+    for (listener, service, rest, said) in [
+        (
+            plain,
+            "",
+            ", metrics: (address: \"unix:/nonexistent/m.sock\")",
+            "metrics: unix:/",
+        ),
+        (
+            plain,
+            "",
+            ", admin: \"/nonexistent/a.sock\"",
+            "admin socket /",
+        ),
+        (
+            &tls(", key_log: \"/nonexistent/k.log\""),
+            "",
+            "",
+            "key_log: the log file /",
+        ),
+        (
+            plain,
+            ", tls: (verify: Off, key_log: \"/nonexistent/k.log\")",
+            "",
+            "key_log: the",
+        ),
+    ] {
+        let run = check(listener, service, rest);
+        assert_eq!(run.code, Some(2), "{said}\n{}{}", run.out, run.err);
+        for part in [said, "/nonexistent", "ERROR"] {
+            assert!(run.out.contains(part), "{part} not in:\n{}", run.out);
+        }
+    }
+    let shown = folder.path().display();
+    let rest = format!(", metrics: (address: \"unix:{shown}/m.sock\"), admin: \"{shown}/a.sock\"");
+    let log = format!(", key_log: \"{shown}/k.log\"");
+    let run = check(&tls(&log), "", &rest);
+    assert_ne!(run.code, Some(2), "{}{}", run.out, run.err);
+    for left in ["m.sock", "a.sock", "k.log"] {
+        assert!(!folder.path().join(left).exists(), "{left} was made");
+    }
+    // systemd alone knows what it will pass.
+    let run = check(plain, "", ", metrics: (address: \"systemd:figures\")");
+    assert_ne!(run.code, Some(2), "{}{}", run.out, run.err);
+    assert!(
+        run.out.contains("FileDescriptorName=figures"),
+        "{}",
+        run.out
+    );
+}
+
 #[test]
 fn help_and_version_end_well() {
     let help = adit(&["--help"]);
@@ -355,6 +424,9 @@ fn the_manual_page_has_its_sections() {
     }
     for part in [
         "SIGHUP",
+        "SIGUSR1",
+        "SIGUSR2",
+        "ready_grace",
         "admin\\-PID.sock",
         "adit convert",
         "\\-\\-watch",

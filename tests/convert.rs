@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use adit::config::convert::{Conversion, Source, convert, detect};
 use adit::config::{
-    Address, CertSource, ClientVerify, Config, ConfigError, LogSink, ServerTls, SniNoMatch,
-    SyslogFacility, SyslogLevel, TlsPolicy, TlsVersion,
+    Address, CertSource, ClientVerify, Config, ConfigError, LogSink, NetworkSet, ProxyHeader,
+    ProxyTlv, ProxyVersion, ServerTls, SniNoMatch, SyslogFacility, SyslogLevel, TlsPolicy,
+    TlsVersion,
 };
 use adit::limits;
 use rustls::{CipherSuite, NamedGroup};
@@ -175,7 +176,10 @@ fn a_hitch_conf_becomes_the_same_front_door() {
     );
     for listener in &config.listeners {
         assert_eq!(listener.backlog, 1024);
-        let backends = &config.services[listener.service].backends;
+        let service = &config.services[listener.service];
+        let header = service.proxy_protocol.as_ref().expect("write-proxy-v2");
+        assert_eq!(header.version, ProxyVersion::Two);
+        let backends = &service.backends;
         assert_eq!(backends.len(), 1);
         assert_eq!(backends[0].address, address("127.0.0.1:6086"));
     }
@@ -196,7 +200,6 @@ fn a_hitch_conf_becomes_the_same_front_door() {
     for (line, words) in [
         (22, "foreground"),
         (27, "none of these is the name of a cipher suite"),
-        (29, "PROXY protocol"),
         (31, "keepalive"),
         (38, "fetches no OCSP responses"),
     ] {
@@ -357,6 +360,89 @@ fn what_hitch_is_told_of_tls_becomes_settings() {
     );
     let tls = config.listeners[0].tls.as_ref().expect("TLS");
     assert_eq!(tls.policy.ciphers.as_ref().map(Vec::len), Some(7));
+}
+
+#[test]
+fn what_hitch_tells_backends_of_the_client_is_told() {
+    use ProxyTlv::{Alpn, Authority, Ssl};
+    let header = |version, tlvs: &[ProxyTlv]| {
+        let tlvs = tlvs.to_vec();
+        Some(ProxyHeader { version, tlvs })
+    };
+    let (one, two) = (ProxyVersion::One, ProxyVersion::Two);
+    for (lines, wanted) in [
+        ("", None),
+        ("write-proxy-v2 = off proxy-tlv = on", None),
+        ("write-proxy-v1 = on proxy-authority = on", header(one, &[])),
+        ("write-proxy = on", header(two, &[Alpn, Authority, Ssl])),
+        (
+            "proxy-tlv = on write-proxy-v2 = on",
+            header(two, &[Alpn, Authority, Ssl]),
+        ),
+        (
+            "write-proxy-v2 = on\nproxy-tlv = off",
+            header(two, &[Alpn, Authority]),
+        ),
+        (
+            "proxy-authority = \"off\"\nwrite-proxy-v2 = on\nproxy-tlv = off proxy-client-cert = off",
+            header(two, &[Alpn]),
+        ),
+    ] {
+        let text = format!("{HITCH_LEAST}{lines}\n");
+        let (config, conversion) = converted(&text, Source::Hitch);
+        assert_eq!(config.services[0].proxy_protocol, wanted, "{lines}");
+        assert_eq!(config.listeners[0].proxy_from, []);
+        assert_eq!(conversion.notes, [], "{lines}");
+        for line in lines.lines().filter(|line| line.matches('=').count() == 1) {
+            assert!(
+                conversion.ron.contains(line),
+                "{line} not in\n{}",
+                conversion.ron
+            );
+        }
+    }
+    let (config, conversion) = converted(
+        &format!("{HITCH_LEAST}write-proxy-v2 = on\nproxy-client-cert = on\n"),
+        Source::Hitch,
+    );
+    let tlvs = [Alpn, Authority, Ssl];
+    assert_eq!(config.services[0].proxy_protocol, header(two, &tlvs));
+    has_note(&conversion, 3, "Ssl, among the tlvs of proxy_protocol");
+
+    let (config, conversion) =
+        converted(&format!("{HITCH_LEAST}proxy-proxy = on\n"), Source::Hitch);
+    assert_eq!(config.services[0].proxy_protocol, header(two, &[]));
+    let from: NetworkSet = config.listeners[0].proxy_from.iter().collect();
+    for anybody in ["192.0.2.1", "2001:db8::1"] {
+        assert!(from.contains(anybody.parse().expect("an address")));
+    }
+    has_note(&conversion, 2, "proxy_from");
+
+    let (_, conversion) = converted(
+        &format!("{HITCH_LEAST}write-proxy = on\nwrite-proxy-v2 = off\nwrite-ip = on\n"),
+        Source::Hitch,
+    );
+    has_note(&conversion, 2, "a later line sets it again");
+    has_note(&conversion, 4, "proxy_protocol");
+}
+
+#[test]
+fn what_hitch_asks_of_tcp_and_of_names_is_asked() {
+    let (config, conversion) = converted(
+        &format!("{HITCH_LEAST}tcp-fastopen = on\nbackend-refresh = 90\n"),
+        Source::Hitch,
+    );
+    assert!(config.listeners[0].tcp.fast_open);
+    assert!(!config.services[0].tcp.fast_open);
+    assert_eq!(config.services[0].resolve, Some(Duration::from_secs(90)));
+    assert_eq!(conversion.notes, []);
+    let (config, conversion) = converted(
+        &format!("{HITCH_LEAST}backend-refresh = 0\ntcp-fastopen = off\n"),
+        Source::Hitch,
+    );
+    assert_eq!(config.services[0].resolve, None);
+    assert!(!config.listeners[0].tcp.fast_open);
+    has_note(&conversion, 2, "resolve in the service");
 }
 
 #[test]
@@ -568,6 +654,13 @@ fn what_cannot_be_converted_is_said_with_its_place() {
             1,
             37,
             "[::1]:443 conflicts with *:443 of an earlier",
+        ),
+        (
+            Hitch,
+            format!("{HITCH_LEAST}write-proxy-v1 = on\nproxy-proxy = on"),
+            3,
+            1,
+            "hitch takes one of",
         ),
         (Hitch, "a = {".repeat(100_000), 1, 15, "nested deeper"),
     ] {

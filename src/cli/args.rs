@@ -20,8 +20,9 @@ use super::top::TopArgs;
 
 /// What the program does when it is told nothing.
 pub(crate) const DEMONSTRATION: &str = "\
-Without arguments adit runs a demonstration: a certificate for localhost made on the spot, a \
-listener on 127.0.0.1:8443, and behind it a page that shows the tunnel's own figures.";
+Without a word on what to serve (--config, or --listen and --backend) adit runs a demonstration: \
+a certificate for localhost made on the spot, a listener on 127.0.0.1:8443, and behind it a page \
+that shows the tunnel's own figures.";
 
 static AFTER_HELP: LazyLock<String> = LazyLock::new(|| {
     let mut text = format!(
@@ -184,7 +185,7 @@ pub(crate) struct OverrideArgs {
     /// The least severe log lines to write [default: info]
     #[arg(long, value_name = "LEVEL", value_enum)]
     pub(crate) log_level: Option<LevelArg>,
-    /// Log to the system's syslog daemon instead of standard error
+    /// Log to the system's syslog daemon, wherever the file has it log
     #[arg(long)]
     pub(crate) syslog: bool,
     /// The Unix socket for "adit stats" and its like: a path, auto, or off [default: auto]

@@ -48,14 +48,23 @@ fn page() -> std::io::Result<Vec<u8>> {
 const SIGNALS: &[(&str, &str)] = &[
     (
         "SIGTERM, SIGINT",
-        "Stop accepting, let open tunnels end within the drain timeout, and exit. \
-         A second one cuts them and exits at once, with status 1.",
+        "Stop accepting, once ready_grace is over (none by default), let open tunnels end within \
+         the drain timeout, and exit. A second one cuts them and exits at once, with status 1.",
     ),
     (
         "SIGHUP",
         "Read the configuration again and take it up. If anything is wrong with it, that is \
          logged and nothing changes. adit reload does the same and tells the outcome; a change \
          of any file that is read does so too, unless --no-watch is given.",
+    ),
+    (
+        "SIGUSR1",
+        "Open the files of the log and the access log anew, for those who have renamed them.",
+    ),
+    (
+        "SIGUSR2",
+        "Leave the work to a new process of the program, which takes over every listening socket, \
+         as adit upgrade has it.",
     ),
 ];
 

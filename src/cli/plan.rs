@@ -175,7 +175,7 @@ impl Overrides {
         if let Some(placement) = self.placement {
             config.shards.placement = placement;
         }
-        if self.syslog && config.log.sink == LogSink::Stderr {
+        if self.syslog && !matches!(config.log.sink, LogSink::Syslog(_)) {
             config.log.sink = LogSink::Syslog(SyslogSink::default());
         }
         if let Some(level) = self.level {
@@ -296,7 +296,9 @@ fn usage(kind: ErrorKind, message: &str) -> clap::Error {
 
 #[cfg(test)]
 mod tests {
-    use adit::config::{ClientTls, Privileges, ServerTls, ServerVerify};
+    use adit::config::{
+        ClientTls, JournaldSink, Privileges, ServerTls, ServerVerify, SyslogFacility,
+    };
     use clap::Parser as _;
 
     use super::*;
@@ -405,6 +407,33 @@ mod tests {
                 landlock: true,
             }
         );
+    }
+
+    #[test]
+    fn syslog_wins_over_any_other_sink() {
+        let Ok(Plan::Run(plan)) = plan(&format!("{FLAGS} --syslog")) else {
+            panic!("no server");
+        };
+        let facility = SyslogFacility::Local3;
+        let own = SyslogSink {
+            facility,
+            ..SyslogSink::default()
+        };
+        for (sink, wanted) in [
+            (LogSink::Stderr, SyslogSink::default()),
+            (LogSink::File("/a.log".into()), SyslogSink::default()),
+            (
+                LogSink::Journald(JournaldSink::default()),
+                SyslogSink::default(),
+            ),
+            // The file knows more of it.
+            (LogSink::Syslog(own.clone()), own),
+        ] {
+            let mut config = plan.config().expect("no file is read");
+            config.log.sink = sink;
+            plan.overrides.apply(&mut config);
+            assert_eq!(config.log.sink, LogSink::Syslog(wanted));
+        }
     }
 
     #[test]

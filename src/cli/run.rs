@@ -84,7 +84,7 @@ fn start(
     let admin = config.admin.clone();
     succession.admin = upgrade::admin_left(&admin, &mut inheritance);
     let left = upgrade::metrics_left(&config, &mut inheritance);
-    let metrics = exporter::Prepared::new(config.metrics.as_ref(), left)?;
+    let metrics = exporter::Prepared::new(config.metrics.as_ref(), left, &inheritance.held())?;
     let server = Server::inheriting(config.clone(), inheritance)?;
     // Before any thread speaks with the network.
     let confinement = privileges.give_up(&config, watched.files())?;
@@ -411,7 +411,7 @@ impl Reloader {
                     .inspect_err(|_| self.handle.reload_refused())?;
                 let metrics = self
                     .exporter
-                    .prepare(config.metrics.as_ref())
+                    .prepare(config.metrics.as_ref(), &self.handle.held())
                     .inspect_err(|_| self.handle.reload_refused())?;
                 self.handle.reload(config)?;
                 Ok((log, admin, metrics))

@@ -376,6 +376,14 @@ impl Config {
         Self::from_to(listen, None, backend, Some(tls))
     }
 
+    /// Whether a service of that name has a backend at that address.
+    pub(crate) fn has_backend(&self, service: &str, backend: &Address) -> bool {
+        let mut services = self.services.iter();
+        services
+            .find(|known| known.name == service)
+            .is_some_and(|known| known.backends.iter().any(|known| known.address == *backend))
+    }
+
     fn from_to(
         listen: Address,
         client_side: Option<ServerTls>,

@@ -64,12 +64,17 @@ struct Shared<S, P> {
 impl Prepared {
     /// Binds what the configuration names, unless another process has left these
     /// sockets for it, each with what it is bound to: before the server itself,
-    /// so that nothing is served where it cannot be had.
+    /// so that nothing is served where it cannot be had. `held` is where the
+    /// server listens already, for the error's text.
     ///
     /// # Errors
     ///
     /// [`Error::System`] if it cannot be bound.
-    pub fn new(metrics: Option<&Metrics>, left: Vec<(Address, OwnedFd)>) -> Result<Self, Error> {
+    pub fn new(
+        metrics: Option<&Metrics>,
+        left: Vec<(Address, OwnedFd)>,
+        held: &[Address],
+    ) -> Result<Self, Error> {
         let bind = |metrics: &Metrics| {
             if !left.is_empty() {
                 let left = left
@@ -78,7 +83,8 @@ impl Prepared {
                 return Ok(left.collect());
             }
             let bound = socket::bind_group(&metrics.address, 1, limits::METRICS_BACKLOG);
-            let bound = bound.map_err(|error| Error::System(format!("metrics: {error}")))?;
+            let bound =
+                bound.map_err(|error| Error::System(format!("metrics: {}", error.among(held))))?;
             for bound in &bound {
                 bound
                     .listen()
@@ -111,19 +117,19 @@ where
     }
 
     /// Binds what another configuration names, unless that is what is listened
-    /// on already.
+    /// on already. `held` as [`Prepared::new`] has it.
     ///
     /// # Errors
     ///
     /// Those of [`Prepared::new`].
-    pub fn prepare(&self, metrics: Option<&Metrics>) -> Result<Prepared, Error> {
+    pub fn prepare(&self, metrics: Option<&Metrics>, held: &[Address]) -> Result<Prepared, Error> {
         let at = lock(&self.at);
         match (metrics, &*at) {
             (Some(metrics), Some(at)) if metrics.address == at.address => Ok(Prepared {
                 metrics: Some(metrics.clone()),
                 bound: None,
             }),
-            _ => Prepared::new(metrics, Vec::new()),
+            _ => Prepared::new(metrics, Vec::new(), held),
         }
     }
 

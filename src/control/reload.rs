@@ -64,7 +64,7 @@ impl Control {
         };
         if let Some(busy) = busy {
             self.refuse_reload();
-            let _ = reply.try_send(Err(Error::System(format!("not reloaded: {busy}"))));
+            let _ = reply.try_send(Err(Error::System(busy.into())));
             return;
         }
         self.generation += 1;
@@ -159,9 +159,7 @@ impl Control {
             let generation = reload.generation;
             self.refuse_reload();
             self.order_all(|| Order::Abort { generation });
-            let _ = reload
-                .reply
-                .try_send(Err(Error::System(format!("not reloaded: {cause}"))));
+            let _ = reload.reply.try_send(Err(Error::System(cause)));
         }
     }
 

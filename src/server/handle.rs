@@ -38,6 +38,8 @@ pub(super) struct Live {
     pub(super) config: Config,
     pub(super) entries: Vec<Entry>,
     pub(super) inheritance: Inheritance,
+    /// Backends that an operator has disabled: of which service, and where.
+    pub(super) disabled: Vec<(String, Address)>,
     /// Listening sockets that are not for clients, and are handed over as well.
     pub(super) lent: Vec<Lent>,
 }
@@ -59,6 +61,7 @@ impl Handle {
         shards: Vec<Option<usize>>,
         entries: Vec<Entry>,
         inheritance: Inheritance,
+        disabled: Vec<(String, Address)>,
         access: InUse,
     ) -> Self {
         let count = shards.len();
@@ -67,6 +70,7 @@ impl Handle {
             config,
             entries,
             inheritance,
+            disabled,
             lent: Vec::new(),
         };
         Self {
@@ -130,7 +134,7 @@ impl Handle {
             // Nothing is bound that would only be closed again.
             return Err(
                 match self.commands.send(Message::Command(Command::ReloadRefused)) {
-                    Ok(()) => Error::System("not reloaded: the server is stopping".into()),
+                    Ok(()) => Error::System("the server is stopping".into()),
                     Err(_) => Error::Stopped,
                 },
             );
@@ -144,7 +148,7 @@ impl Handle {
         let mut live = self.live();
         if self.is_stopping() {
             // An upgrade was under way.
-            return Err(Error::System("not reloaded: the server is stopping".into()));
+            return Err(Error::System("the server is stopping".into()));
         }
         let change = Change::new(&mut live, &plan.config).inspect_err(|_| self.reload_refused())?;
         let done = self.change(&plan, change.sockets, change.listeners);
@@ -178,7 +182,7 @@ impl Handle {
             Ok(result) => result,
             Err(RecvTimeoutError::Disconnected) => Err(Error::Stopped),
             Err(RecvTimeoutError::Timeout) => Err(Error::System(
-                "not reloaded: the main shard does not answer; nothing was changed".into(),
+                "the main shard does not answer; nothing was changed".into(),
             )),
         }
     }
@@ -200,6 +204,13 @@ impl Handle {
             bound,
             socket: Arc::new(socket),
         }));
+    }
+
+    /// Where the server listens, as it is bound, and the sockets do that were
+    /// [lent](Self::lend): no other socket can be bound there, nor at an address
+    /// that takes it in.
+    pub fn held(&self) -> Vec<Address> {
+        self.live().held()
     }
 
     /// Counts a reload that failed before there was a [`Config`] to give to
@@ -316,7 +327,8 @@ impl Live {
 
     /// Opens a listener that is new: at what systemd has passed, or binds it.
     fn open(&mut self, config: &Config, listener: &Listener) -> Result<Opened, Error> {
-        let cannot = |error: BindError| Error::System(error.to_string());
+        let held = self.held();
+        let cannot = |error: BindError| Error::System(error.among(&held).to_string());
         let shards = self.shards.len();
         let cpus: Arc<[usize]> = self.shards.iter().copied().flatten().collect();
         let claims = self.inheritance.claim(listener).map_err(cannot)?;
@@ -330,6 +342,14 @@ impl Live {
         Ok(opened)
     }
 
+    /// Where this server listens, and what is lent to it does.
+    fn held(&self) -> Vec<Address> {
+        let groups = self.entries.iter().flat_map(|entry| &entry.groups);
+        let lent = self.lent.iter().map(|lent| &lent.bound);
+        let held = groups.map(|group| &group.bound).chain(lent);
+        held.cloned().collect()
+    }
+
     fn take_up(&mut self, config: Config, opened: Vec<Entry>) {
         self.entries.retain(|entry| {
             config
@@ -338,6 +358,8 @@ impl Live {
                 .any(|l| l.address == entry.configured)
         });
         self.entries.extend(opened);
+        self.disabled
+            .retain(|(service, backend)| config.has_backend(service, backend));
         self.config = config;
     }
 }

@@ -26,6 +26,9 @@ pub struct Inheritance {
     /// Sealed tickets in the process before, and in what time they were to
     /// change.
     pub(crate) keys: Option<(TicketKeys, Duration)>,
+    /// Backends that an operator has disabled there: of which service, and
+    /// where.
+    pub(crate) disabled: Vec<(String, Address)>,
     /// The numbers of what another process has left and a listener has taken,
     /// once that is settled.
     pub(super) taken: Vec<u32>,
@@ -76,6 +79,12 @@ impl Inheritance {
     /// Nothing was handed to this process.
     pub fn is_empty(&self) -> bool {
         self.groups.is_empty()
+    }
+
+    /// What those sockets are bound to.
+    pub fn held(&self) -> Vec<Address> {
+        let groups = self.groups.iter();
+        groups.map(|group| group.bound.clone()).collect()
     }
 
     fn add_activated(&mut self, fd: OwnedFd, name: String) -> Result<(), Error> {

@@ -29,7 +29,7 @@ use std::time::{Duration, Instant};
 use flume::RecvTimeoutError;
 
 use crate::backend::Resolver;
-use crate::config::Config;
+use crate::config::{Address, Config};
 use crate::control::{self, Outcome};
 use crate::error::Error;
 use crate::limits;
@@ -60,6 +60,8 @@ pub struct Server {
     /// The process before has sealed tickets with these, which were to change in
     /// that time.
     keys: Option<(TicketKeys, Duration)>,
+    /// Backends that get no tunnel from the start: of which service, and where.
+    disabled: Arc<[(String, Address)]>,
     handle: Handle,
     mesh: Mesh,
     seats: Vec<Seat>,
@@ -117,7 +119,8 @@ impl Server {
         machine::tell(&layout.troubles());
         let (cpus, placement) = (layout.cpus(), layout.shards);
         let shards = placement.len();
-        let cannot = |error: BindError| Error::System(error.to_string());
+        let held = inheritance.held();
+        let cannot = |error: BindError| Error::System(error.among(&held).to_string());
         let listening = &plan.config.listeners;
         let claims = listening
             .iter()
@@ -149,6 +152,11 @@ impl Server {
             }
         }
         let keys = inheritance.keys.take();
+        let mut disabled = std::mem::take(&mut inheritance.disabled);
+        disabled.retain(|(service, backend)| plan.config.has_backend(service, backend));
+        for (service, backend) in &disabled {
+            crate::notice!("the backend {backend} of service {service} stays disabled");
+        }
         let listeners = entries.iter().map(|entry| entry.stats.clone()).collect();
         let (mesh, seats, arriving) = Mesh::new(placement.len());
         let config = plan.config.clone();
@@ -158,6 +166,7 @@ impl Server {
             placement.clone(),
             entries,
             inheritance,
+            disabled.clone(),
             access,
         );
         Ok(Self {
@@ -168,6 +177,7 @@ impl Server {
             sockets,
             late,
             keys,
+            disabled: disabled.into(),
             handle,
             mesh,
             seats,
@@ -206,6 +216,7 @@ impl Server {
             sockets,
             late,
             keys,
+            disabled,
             handle,
             mesh,
             seats,
@@ -239,6 +250,7 @@ impl Server {
                 cpus: cpus.clone(),
                 plan: plan.clone(),
                 keys: keys.clone(),
+                disabled: disabled.clone(),
                 resolver: resolver.clone(),
                 sockets,
                 tunnels_possible,

@@ -21,6 +21,8 @@ pub(crate) struct Offer<'a> {
     /// In an order that numbers them.
     pub(crate) groups: Vec<OfferedGroup>,
     pub(crate) keys: (TicketKeys, Duration),
+    /// Backends that an operator has disabled: of which service, and where.
+    pub(crate) disabled: Vec<(String, Address)>,
 }
 
 /// The sockets of one bound address.
@@ -82,11 +84,13 @@ impl Handle {
                 sockets: group.sockets.clone(),
             });
         }
+        let disabled = live.disabled.clone();
         Ok(Offer {
             handle: self,
             live,
             groups,
             keys,
+            disabled,
         })
     }
 

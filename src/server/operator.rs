@@ -73,8 +73,9 @@ impl Handle {
     }
 
     /// Has a backend get tunnels, or no more of them, on every shard. Tunnels
-    /// that are open are left alone. It stays so through reloads, until it is
-    /// said otherwise, or a configuration is taken up that has no such backend.
+    /// that are open are left alone. It stays so through reloads and upgrades,
+    /// until it is said otherwise, or a configuration is taken up that has no such
+    /// backend.
     ///
     /// A disabled backend gets no tunnel in any case, even if no other is up.
     /// Its health checks go on; enabled, it is what they say, and begins slowly
@@ -95,8 +96,9 @@ impl Handle {
     ) -> Result<Vec<usize>, Error> {
         // Held until every shard has it, so that no reload comes in between:
         // what it prepares has what the present configuration has.
-        let live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut live = self.live.lock().unwrap_or_else(PoisonError::into_inner);
         let address = live.backend(service, backend)?;
+        let named = (service.to_owned(), address.clone());
         let (reply, replied) = flume::bounded(live.shards.len());
         let switch = Switch {
             service: service.into(),
@@ -105,6 +107,10 @@ impl Handle {
             reply,
         };
         self.command(Command::Enable(switch))?;
+        live.disabled.retain(|out| *out != named);
+        if !enabled {
+            live.disabled.push(named);
+        }
         let due = Instant::now() + limits::ERRAND_TIMEOUT;
         let mut silent: Vec<usize> = (0..live.shards.len()).collect();
         while let Ok(shard) = replied.recv_deadline(due) {

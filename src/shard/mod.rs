@@ -67,6 +67,8 @@ pub(crate) struct Setup {
     pub(crate) cpus: Arc<[usize]>,
     pub(crate) plan: Arc<Plan>,
     pub(crate) keys: TicketKeys,
+    /// Backends that get no tunnel from the start: of which service, and where.
+    pub(crate) disabled: Arc<[(String, Address)]>,
     pub(crate) resolver: Resolver,
     /// For each listener of the plan, its sockets.
     pub(crate) sockets: Vec<Vec<Door>>,
@@ -162,6 +164,7 @@ impl Shard {
             cpus,
             plan,
             keys,
+            disabled,
             resolver,
             sockets,
             tunnels_possible,
@@ -224,6 +227,12 @@ impl Shard {
             }
         };
         drop(plan);
+        for (name, backend) in disabled.iter() {
+            let mut services = first.services.iter();
+            if let Some(service) = services.find(|service| service.name() == name) {
+                service.enable(backend, false);
+            }
+        }
         mesh.report(Report::Ready { shard: number }).await;
         let (left, leaving) = flume::bounded(1);
         let control = shard.clone();

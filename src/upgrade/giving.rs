@@ -11,7 +11,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 use super::VARIABLE;
-use super::message::{Hello, Message, Sockets, VERSION};
+use super::message::{Disabled, Hello, Message, Sockets, VERSION};
 use crate::config::Address;
 use crate::error::Error;
 use crate::limits;
@@ -232,6 +232,13 @@ impl Giving<'_> {
         let millis = u64::try_from(rest.as_millis()).unwrap_or(u64::MAX);
         self.say(&Message::Keys(keys.clone(), millis))?;
         self.hear_taken()?;
+        for (service, backend) in &offer.disabled {
+            self.say(&Message::Disabled(Disabled {
+                service: service.clone(),
+                backend: backend.clone(),
+            }))?;
+            self.hear_taken()?;
+        }
         self.say(&Message::End)?;
         match self.hear()? {
             Message::Ready(ready) => Ok((ready.taken, ready.program)),

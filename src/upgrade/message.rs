@@ -36,6 +36,15 @@ pub(super) struct Sockets {
     pub(super) activated: Option<String>,
 }
 
+/// A backend that an operator has disabled. An old process that knows of no such
+/// message sends none.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Disabled {
+    pub(super) service: String,
+    #[serde(with = "address")]
+    pub(super) backend: Address,
+}
+
 /// The new process serves.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Ready {
@@ -53,6 +62,7 @@ pub(super) enum Message {
     /// What tickets are sealed with, and in what time that changes, in
     /// milliseconds.
     Keys(TicketKeys, u64),
+    Disabled(Disabled),
     /// There is nothing more to come.
     End,
     /// The last message was taken.
@@ -86,6 +96,7 @@ impl Message {
                 }
                 bytes
             }
+            Self::Disabled(disabled) => json(b'D', serde_json::to_vec(disabled)),
             Self::End => vec![b'E'],
             Self::Taken => vec![b'T'],
             Self::Ready(ready) => json(b'R', serde_json::to_vec(ready)),
@@ -125,6 +136,7 @@ impl Message {
                 let keys = keys.ok_or("a message of keys holds something else")?;
                 Self::Keys(keys, u64::from_be_bytes(*millis))
             }
+            b'D' => Self::Disabled(serde_json::from_slice(rest).map_err(wrong)?),
             b'E' => Self::End,
             b'T' => Self::Taken,
             b'R' => Self::Ready(serde_json::from_slice(rest).map_err(wrong)?),
@@ -212,6 +224,12 @@ mod tests {
             let back = there_and_back(&Message::Sockets(sockets()));
             assert!(matches!(back, Message::Sockets(back) if back == sockets()));
         }
+        let disabled = || Disabled {
+            service: "app".into(),
+            backend: "unix:/run/app".parse().unwrap(),
+        };
+        let back = there_and_back(&Message::Disabled(disabled()));
+        assert!(matches!(back, Message::Disabled(back) if back == disabled()));
         let why = "ö".repeat(limits::UPGRADE_REASON_MAX);
         let back = there_and_back(&Message::Failed(why.clone()));
         assert!(
@@ -249,6 +267,7 @@ mod tests {
             (b"?", "unknown kind"),
             (b"H{}", "no sense"),
             (b"S{\"number\":1}", "no sense"),
+            (b"D{\"service\":\"a\",\"backend\":\"b\"}", "no sense"),
             (b"K12345678", "holds something else"),
             (b"K12345678\x30short", "holds something else"),
             (b"K123", "cut short"),

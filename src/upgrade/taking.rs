@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::VARIABLE;
-use super::message::{Message, Ready, Sockets};
+use super::message::{Disabled, Message, Ready, Sockets};
 use crate::error::Error;
 use crate::limits;
 use crate::server::{Group, Handle, Inheritance};
@@ -146,6 +146,9 @@ impl Predecessor {
                 Message::Keys(keys, millis) => {
                     let rest = Duration::from_millis(millis).min(limits::TICKET_KEY_ROTATION);
                     inheritance.keys = Some((keys, rest));
+                }
+                Message::Disabled(Disabled { service, backend }) => {
+                    inheritance.disabled.push((service, backend));
                 }
                 Message::End => return Ok(inheritance),
                 other => return Err(format!("it says {other:?}")),

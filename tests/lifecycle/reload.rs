@@ -207,6 +207,52 @@ fn listeners_come_and_go() {
     });
 }
 
+/// Its own sockets keep a listener from another address with the same port:
+/// nobody else is to be looked for.
+#[test]
+fn what_the_server_has_itself_is_named_as_such() {
+    let stage = Stage::new();
+    let [port, figures, other] = [quiet_port(), quiet_port(), quiet_port()];
+    let config = |listen: &str, metrics: &str| {
+        let one = stage.listener(listen);
+        format!("(listeners: [{one}], shards: 2, metrics: (address: {metrics:?}))")
+    };
+    let here = format!("127.0.0.1:{port}");
+    let read = format!("127.0.0.1:{figures}");
+    let (program, addresses) = Program::serve(stage.path(), &config(&here, &read));
+    let trust = program::trust(&stage.certificate);
+    let held = program::echo_at(addresses[0], &trust);
+    for (listen, metrics, had) in [
+        (&*format!("*:{port}"), &*read, &*here),
+        (&*format!("localhost:{port}"), &read, &here),
+        (&here, &format!("*:{figures}"), &read),
+        // Each has what the other is to get.
+        (&read, &here, &here),
+    ] {
+        program::configure(stage.path(), &config(listen, metrics));
+        let done = program::run(stage.path(), &["reload"]);
+        assert_eq!(done.code, Some(1), "{listen}, {metrics}");
+        let said = format!("while this server listens at {had} itself");
+        assert!(
+            done.err.contains(&said),
+            "{listen}, {metrics}: {}",
+            done.err
+        );
+        assert!(!done.err.contains("ss -ltnp"), "{}", done.err);
+        program::echo_at(addresses[0], &trust);
+    }
+    program::assert_echo(&held);
+    // What it says to do helps.
+    for (listen, times) in [(format!("*:{other}"), 1), (format!("*:{port}"), 2)] {
+        program::configure(stage.path(), &config(&listen, &read));
+        reload(&program, times);
+        wait_for("the end of the old listener", || {
+            (times == 2 || !program::accepts(addresses[0])).then_some(())
+        });
+    }
+    program::echo_at(addresses[0], &trust);
+}
+
 /// Handshakes hammered at a listener throughout many reloads, of certificates,
 /// timeouts and the other listeners: none fails.
 #[test]
@@ -356,6 +402,7 @@ fn the_command_tells_why_a_reload_was_refused() {
     let done = program::run(stage.path(), &["reload", "--pid", &pid]);
     assert_eq!(done.code, Some(1));
     assert!(done.err.contains("the server is stopping"), "{}", done.err);
+    assert_eq!(done.err.matches("not reloaded").count(), 1, "{}", done.err);
     assert!(!program::accepts(SocketAddr::from(([127, 0, 0, 1], port))));
     drop(held);
     assert_eq!(program.wait().code, Some(0));

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use adit::config::Address;
 use adit::http;
-use adit::metrics::Stats;
+use adit::metrics::{BackendState, Stats};
 use rustls::client::Resumption;
 use tempfile::TempDir;
 
@@ -427,6 +427,10 @@ fn a_new_process_that_does_not_serve_changes_nothing() {
     let both = [listener.clone(), stage.listener(&taken, echo.address())];
     stage.configure(&both, "shards: 3");
     row.assert_refused("in use");
+    // Its own is, which the old process has.
+    let wider = stage.listener(&format!("*:{}", address.port()), echo.address());
+    stage.configure(&[wider], "shards: 2");
+    row.assert_refused(&format!("while this server listens at {address} itself"));
     stage.configure(std::slice::from_ref(&listener), "shards: 2");
 
     // The program.
@@ -564,6 +568,75 @@ fn an_admin_socket_of_the_operators_choice_is_the_new_processes() {
     program::signal(last, "TERM");
     wait_for("the last process's end", || is_gone(last).then_some(()));
     assert!(!socket.exists());
+}
+
+/// What an operator has taken out stays out in the new process, for as long as
+/// there is such a backend; from the first tunnel on.
+#[test]
+fn a_disabled_backend_stays_so_in_the_new_process() {
+    let stage = Stage::new();
+    let (one, other) = (backend::echo(), backend::echo());
+    let [at_one, at_other] = [&one, &other].map(|b| b.address().to_string());
+    let listener = format!(
+        "(address: \"127.0.0.1:0\", tls: (cert: {:?}, key: {:?}), service: \"web\")",
+        stage.certificate.cert, stage.certificate.key
+    );
+    let configure = |backends: &[&String]| {
+        let settings = format!("shards: 2, services: {{\"web\": (backends: {backends:?})}}");
+        stage.configure(std::slice::from_ref(&listener), &settings);
+    };
+    configure(&[&at_one, &at_other]);
+    let row = stage.start(&[]);
+    let address = row.addresses()[0];
+    let trust = program::trust(&stage.certificate);
+    let switch = |word: &str| {
+        let pid = row.serving().to_string();
+        let words = ["backend", word, "--pid", &pid, "web", &at_one];
+        let ended = program::run(stage.path(), &words);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    };
+    let is_disabled = || {
+        let stats = row.stats();
+        let backends = stats.services[0].backends.iter();
+        let states = backends.map(|b| b.state == BackendState::Disabled);
+        states.collect::<Vec<_>>()
+    };
+    switch("disable");
+    for _ in 0..2 {
+        row.upgrade();
+        assert_eq!(is_disabled(), [true, false]);
+        for _ in 0..16 {
+            program::echo_at(address, &trust);
+        }
+        let stats = row.stats();
+        let totals = stats.services[0].backends.iter().map(|b| b.tunnels_total);
+        assert_eq!(totals.collect::<Vec<_>>(), [0, 16]);
+    }
+    // Gone from the configuration, and back.
+    configure(&[&at_other]);
+    row.upgrade();
+    assert_eq!(is_disabled(), [false]);
+    configure(&[&at_other, &at_one]);
+    row.upgrade();
+    assert_eq!(is_disabled(), [false, false]);
+    // Out, away by a reload, and back.
+    switch("disable");
+    assert_eq!(is_disabled(), [false, true]);
+    for backends in [&[&at_other][..], &[&at_other, &at_one]] {
+        configure(backends);
+        let ended = program::run(stage.path(), &["reload"]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    row.upgrade();
+    assert_eq!(is_disabled(), [false, false]);
+    // Out, and in again.
+    switch("disable");
+    row.upgrade();
+    assert_eq!(is_disabled(), [false, true]);
+    switch("enable");
+    row.upgrade();
+    assert_eq!(is_disabled(), [false, false]);
+    row.stop();
 }
 
 #[test]

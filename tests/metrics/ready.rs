@@ -61,7 +61,9 @@ fn who_is_told_to_stop_is_not_ready_and_accepts_for_the_grace() {
     }
     // What it would take up would soon be shut.
     adit.signal("HUP");
-    adit.log().wait("not reloaded: the server is stopping");
+    adit.log()
+        .wait("not reloaded, the old configuration stays in use:");
+    adit.log().wait("the server is stopping");
     let told = Instant::now();
     adit.signal("TERM");
     assert_eq!(adit.wait().code(), Some(1), "{}", adit.log().text());

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use adit::config::{
-    Address, ClientVerify, Config, Listener, Route, ServerTls, SniNoMatch, SubjectPattern, Tickets,
+    ClientVerify, Config, Listener, Route, ServerTls, SniNoMatch, SubjectPattern, Tickets,
 };
 use adit::limits;
 use adit::tls::Loader;
@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::certificate::Certificate;
 use super::line;
+use super::places;
 use super::policy::PolicyReport;
 
 /// A listener, its certificates and its backends.
@@ -90,12 +91,14 @@ impl ListenerReport {
             passthrough: listener.passthrough,
             tls: listener.tls.as_ref().map(TlsReport::of),
             certificates: Vec::new(),
-            warnings: Vec::new(),
-            error: folder_missing(&listener.address),
+            warnings: places::passed(&listener.address).into_iter().collect(),
+            error: places::folder_missing(&listener.address),
         };
+        let key_log = listener.tls.as_ref().and_then(|tls| tls.key_log.as_ref());
+        report.error = report.error.or_else(|| places::key_log_unfit(key_log));
         match listener.tls.as_ref().map(|tls| loader.load(tls)) {
             Some(Ok((parts, infos))) => {
-                report.warnings = parts.warnings().to_vec();
+                report.warnings.extend_from_slice(parts.warnings());
                 report.certificates = infos
                     .iter()
                     .map(|info| Certificate::new(info.clone(), now))
@@ -288,18 +291,4 @@ fn subject(pattern: &SubjectPattern) -> String {
         SubjectPattern::Email(name) => format!("email:{name}"),
         SubjectPattern::Cn(name) => format!("CN:{name}"),
     }
-}
-
-/// A Unix listener needs its folder.
-fn folder_missing(address: &Address) -> Option<String> {
-    let Address::Unix(path) = address else {
-        return None;
-    };
-    let folder = path.parent()?;
-    (!folder.is_dir()).then(|| {
-        format!(
-            "{address}: the folder {} is not there; make it, or listen elsewhere",
-            folder.display()
-        )
-    })
 }

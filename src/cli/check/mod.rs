@@ -1,17 +1,17 @@
 //! `adit check`: everything that can be known without binding a port.
 //!
 //! Nothing is bound here on purpose: a reuseport socket, once bound, takes its
-//! share of the connections of the server that is running. Nor is a key log
-//! opened.
+//! share of the connections of the server that is running. Nor is a file made.
 //!
 //! `listener` and `service` are the two sides of it, `certificate` what is shown
 //! on them, `backends` and `policy` how they speak; `placement` is where shards
-//! run.
+//! run, `places` where files and sockets would be.
 
 mod backends;
 mod certificate;
 mod listener;
 mod placement;
+mod places;
 mod policy;
 mod rights;
 mod service;
@@ -20,7 +20,6 @@ use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use adit::config::Config;
-use adit::logging;
 use adit::sys::cpu;
 use adit::sys::preflight::{self, Finding, Needs, Severity};
 use adit::tls::Loader;
@@ -60,6 +59,8 @@ struct Report {
     ok: bool,
     /// What is wrong with the configuration as a whole.
     error: Option<String>,
+    /// What cannot be known of it from here.
+    notes: Vec<String>,
     shards: usize,
     listeners: Vec<ListenerReport>,
     services: Vec<ServiceReport>,
@@ -84,7 +85,14 @@ impl Report {
             .map_or_else(|| shards_asked_for(config), |layout| layout.shards.len());
         let mut report = Self {
             ok: false,
-            error: logs(config).or_else(|| Server::check(config).err().map(|e| e.to_string())),
+            error: places::missing(config)
+                .or_else(|| Server::check(config).err().map(|e| e.to_string())),
+            notes: config
+                .metrics
+                .iter()
+                .filter_map(|metrics| places::passed(&metrics.address))
+                .map(|note| format!("metrics: {note}"))
+                .collect(),
             shards,
             listeners,
             services: config
@@ -106,6 +114,7 @@ impl Report {
         Self {
             ok: false,
             error: Some(error),
+            notes: Vec::new(),
             shards: 0,
             listeners: Vec::new(),
             services: Vec::new(),
@@ -138,9 +147,14 @@ impl Report {
             service.write(&mut text);
         }
         self.rights.write(&mut text);
-        if let Some(error) = &self.error {
+        if self.error.is_some() || !self.notes.is_empty() {
             let _ = writeln!(text, "configuration");
-            line(&mut text, "ERROR", error);
+            for note in &self.notes {
+                line(&mut text, "note", note);
+            }
+            if let Some(error) = &self.error {
+                line(&mut text, "ERROR", error);
+            }
             text.push('\n');
         }
         if let Some(placement) = &self.placement {
@@ -187,16 +201,6 @@ fn write_finding(text: &mut String, finding: &Finding) {
     };
     let _ = writeln!(text, "  {label:<12} {}", finding.what);
     let _ = writeln!(text, "  {:<12} {}", "  fix", finding.fix);
-}
-
-/// What is wrong with the files that lines are to go to. None of them is made.
-fn logs(config: &Config) -> Option<String> {
-    let access = config.access_log.as_ref().map(|log| &log.sink);
-    let sinks = access.into_iter().chain([&config.log.sink]);
-    sinks
-        .filter_map(|sink| logging::check(sink).err())
-        .map(|error| error.to_string())
-        .next()
 }
 
 /// One line: what it is about, and what there is to say.
@@ -250,6 +254,7 @@ mod tests {
         Report {
             ok: true,
             error: None,
+            notes: Vec::new(),
             shards: 2,
             listeners: vec![listener],
             services: Vec::new(),

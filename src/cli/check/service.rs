@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::backends::BackendTls;
 use super::line;
+use super::places;
 
 /// A service and its backends.
 #[derive(Debug, Serialize)]
@@ -48,6 +49,8 @@ impl ServiceReport {
             Some(Err(error)) => (None, Some(error.to_string())),
             None => (None, None),
         };
+        let key_log = service.tls.as_ref().and_then(|tls| tls.key_log.as_ref());
+        let error = error.or_else(|| places::key_log_unfit(key_log));
         Self {
             name: service.name.clone(),
             backends: service.backends.iter().map(BackendReport::new).collect(),

@@ -48,7 +48,7 @@ pub(crate) fn run(overrides: &Overrides) -> Result<Exit, Failure> {
     let _log = logging::install(&config.log)?;
     let signals = run::Steering::signals()?;
     port_is_free()?;
-    let metrics = exporter::Prepared::new(config.metrics.as_ref(), Vec::new())?;
+    let metrics = exporter::Prepared::new(config.metrics.as_ref(), Vec::new(), &[])?;
     let server = Server::new(config.clone())?;
     privileges.give_up(&config, &[])?;
     let handle = server.handle();

@@ -15,6 +15,8 @@ pub(super) struct Draft<'a> {
     pub(super) listeners: Vec<DraftListener>,
     /// The backend of the one service that all listeners lead to.
     pub(super) backend: Setting,
+    /// Other settings of that service.
+    pub(super) service: Vec<(&'static str, Setting)>,
     /// Settings of the file as a whole, in the order of printing: key and
     /// value.
     pub(super) settings: Vec<(&'static str, Setting)>,
@@ -39,6 +41,8 @@ pub(super) struct DraftListener {
     /// Other settings of its TLS, in the order of printing: key and value.
     pub(super) tls: Vec<(&'static str, Setting)>,
     pub(super) backlog: Option<Setting>,
+    /// What comes after its TLS, in the order of printing: key and value.
+    pub(super) rest: Vec<(&'static str, Setting)>,
 }
 
 /// A certificate, or a directory of them.
@@ -92,6 +96,7 @@ impl<'a> Draft<'a> {
                 .collect(),
             listeners: Vec::new(),
             backend: Setting::implied(String::new(), ""),
+            service: Vec::new(),
             settings: Vec::new(),
             timeouts: Vec::new(),
             log: Vec::new(),
@@ -201,6 +206,9 @@ impl<'a> Draft<'a> {
             }
             out.close("),");
             out.line("service: \"backend\",");
+            for (key, setting) in &listener.rest {
+                out.setting(key, setting);
+            }
             out.close("),");
         }
         out.close("],");
@@ -208,6 +216,9 @@ impl<'a> Draft<'a> {
         out.open("\"backend\": (");
         out.comments(&self.backend);
         out.line(&format!("backends: [{}],", self.backend.value));
+        for (key, setting) in &self.service {
+            out.setting(key, setting);
+        }
         out.close("),");
         out.close("},");
         for (key, setting) in &self.settings {

@@ -4,6 +4,7 @@
 //! cannot do, stands in [`UNSETTABLE`] with the reason.
 
 mod logging;
+mod proxy;
 mod rights;
 mod syntax;
 mod table;
@@ -19,6 +20,7 @@ use super::draft::{Draft, DraftListener, Setting};
 use super::words::{clamped, connect, fault, listen, path, quoted, seconds, whole};
 use crate::limits;
 use logging::Logging;
+use proxy::Proxy;
 use rights::Rights;
 use syntax::{Item, Value, items};
 use table::{UNSETTABLE, is_off, is_on};
@@ -40,6 +42,10 @@ const KEYS: &[&str] = &[
     "user",
     "group",
     "chroot",
+    "backend-refresh",
+    "backendrefresh",
+    "tcp-fastopen",
+    "enable-tcp-fastopen",
 ];
 
 /// Keys that become something in a frontend's block.
@@ -63,6 +69,8 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
     let mut backend = None;
     let mut log = Logging::default();
     let mut rights = Rights::default();
+    let mut proxy = Proxy::default();
+    let mut tcp = None;
     for item in last_of_each(&items, &["frontend", "pem-file"], &mut draft) {
         match item.key {
             "frontend" => frontends.push(frontend(item, &mut draft)?),
@@ -88,6 +96,16 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
                 log.read(item, &mut draft)?
             }
             "user" | "group" | "chroot" => rights.read(item, &mut draft)?,
+            "backend-refresh" | "backendrefresh" => refresh(item, &mut draft)?,
+            "tcp-fastopen" | "enable-tcp-fastopen" => {
+                let (value, span) = item.text()?;
+                if switch(value, span)? {
+                    tcp = Some(draft.setting(item.span, "(fast_open: true)".into()));
+                } else {
+                    draft.same(item.span);
+                }
+            }
+            key if proxy::KEYS.contains(&key) => proxy.read(item, &mut draft)?,
             _ if global.read(item, &mut draft)? => {}
             _ => other(item, KEYS, "the configuration", &mut draft)?,
         }
@@ -117,6 +135,7 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
     if !frontends.iter().any(|f| f.tls.wants_global_certs()) {
         global.note_unused(&mut draft);
     }
+    let proxy_from = proxy.finish(&mut draft)?;
     for frontend in frontends {
         let certs = frontend.tls.certs(&global);
         if certs.is_empty() {
@@ -131,6 +150,10 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
             certs,
             tls,
             backlog: backlog.clone(),
+            rest: [("proxy_from", &proxy_from), ("tcp", &tcp)]
+                .into_iter()
+                .filter_map(|(key, setting)| Some((key, setting.clone()?)))
+                .collect(),
         });
     }
     log.finish(&mut draft);
@@ -283,6 +306,30 @@ fn timeout(key: &'static str, item: &Item<'_>, draft: &mut Draft<'_>) -> Result<
     Ok(())
 }
 
+/// How often the backend's name is resolved anew.
+fn refresh(item: &Item<'_>, draft: &mut Draft<'_>) -> Result<(), SyntaxError> {
+    let (value, span) = item.text()?;
+    let number = whole(value, span)?;
+    if number == 0 {
+        draft.without(
+            item.span,
+            "adit always resolves names anew; every 30 s, unless resolve in the service says \
+             otherwise",
+        );
+        return Ok(());
+    }
+    let (value, changed) = seconds(number);
+    if changed {
+        draft.changed(
+            item.span,
+            &format!("became {value}, the longest that adit takes"),
+        );
+    }
+    let setting = draft.setting(item.span, value);
+    draft.service.push(("resolve", setting));
+    Ok(())
+}
+
 /// The items that count: of repeated keys the last, but for those that may be
 /// repeated.
 fn last_of_each<'i, 'a>(
@@ -318,6 +365,7 @@ fn other(
             .iter()
             .flat_map(|known| known.keys.iter().copied())
             .chain(tls::KEYS.iter().copied())
+            .chain(proxy::KEYS.iter().copied().filter(|_| here == KEYS))
             .chain(here.iter().copied());
         let hint = nearest(item.key, keys).map_or_else(
             || {

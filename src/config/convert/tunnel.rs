@@ -88,6 +88,7 @@ pub(super) fn convert(text: &str) -> Result<Draft<'_>, SyntaxError> {
         }],
         tls: Vec::new(),
         backlog: None,
+        rest: Vec::new(),
     });
 
     if let Some(entry) = last("thread_count") {

@@ -13,6 +13,14 @@ use crate::config::Address;
 pub enum BindError {
     /// Another socket, of this or another program, listens there.
     InUse(Address),
+    /// This server listens there itself, at an address that takes this one in,
+    /// or is taken in by it.
+    Ours {
+        /// What was to be bound.
+        address: Address,
+        /// What this server has bound.
+        held: Address,
+    },
     /// Two listeners of one configuration are the same in the end.
     Twice {
         /// What both are bound to.
@@ -71,6 +79,20 @@ impl BindError {
             _ => Self::Other { address, error },
         }
     }
+
+    /// The same, if whoever has it may be this server, which has these bound.
+    pub fn among<'a>(self, held: impl IntoIterator<Item = &'a Address>) -> Self {
+        let Self::InUse(address) = self else {
+            return self;
+        };
+        match held.into_iter().find(|held| held.conflicts_with(&address)) {
+            Some(held) => Self::Ours {
+                held: held.clone(),
+                address,
+            },
+            None => Self::InUse(address),
+        }
+    }
 }
 
 impl fmt::Display for BindError {
@@ -80,6 +102,11 @@ impl fmt::Display for BindError {
                 f,
                 "{address} is in use by another socket; find it by `{}`",
                 finder(address)
+            ),
+            Self::Ours { address, held } => write!(
+                f,
+                "{address} cannot be bound while this server listens at {held} itself; move that \
+                 to another port first and here by a second reload, or restart adit"
             ),
             Self::Twice {
                 bound,
@@ -184,6 +211,21 @@ mod tests {
     fn text(address: &str, errno: i32) -> String {
         let address = address.parse().unwrap();
         BindError::new(&address, 4, io::Error::from_raw_os_error(errno)).to_string()
+    }
+
+    #[test]
+    fn what_this_server_has_itself_is_told_apart() {
+        let [star, one, two]: [Address; 3] =
+            ["*:443", "127.0.0.1:443", "127.0.0.2:443"].map(|text| text.parse().unwrap());
+        let in_use = |address: &Address| BindError::InUse(address.clone());
+        for (wanted, held) in [(&star, &one), (&one, &star), (&one, &one)] {
+            let error = in_use(wanted).among([&two, held]);
+            let text = error.to_string();
+            assert!(matches!(error, BindError::Ours { .. }), "{error:?}");
+            assert!(text.starts_with(&format!("{wanted} cannot")), "{text}");
+        }
+        let other = in_use(&one).among([&two]);
+        assert!(matches!(other, BindError::InUse(_)), "{other:?}");
     }
 
     #[test]

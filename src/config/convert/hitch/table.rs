@@ -31,7 +31,6 @@ pub(super) fn is_off(value: &str) -> bool {
     ["no", "n", "off", "false", "f"].contains(&value.to_ascii_lowercase().as_str())
 }
 
-const PROXY: &str = "adit does not write the PROXY protocol yet: the backend must not expect a header, and sees adit's address as the client's";
 const OCSP: &str = "adit fetches no OCSP responses: it staples one from a file beside the certificate, site.ocsp for site.pem, which another program keeps fresh";
 
 pub(super) const UNSETTABLE: &[Unsettable] = &[
@@ -51,24 +50,9 @@ pub(super) const UNSETTABLE: &[Unsettable] = &[
         why: "adit's cryptography is AWS-LC, which uses the CPU's own instructions and takes no engines",
     },
     Unsettable {
-        keys: &["write-proxy", "write-proxy-v1", "write-proxy-v2"],
-        same: &["off"],
-        why: PROXY,
-    },
-    Unsettable {
-        keys: &["proxy-tlv", "proxy-authority", "proxy-client-cert"],
-        same: &["off"],
-        why: "it belongs to write-proxy-v2, and adit does not write the PROXY protocol yet",
-    },
-    Unsettable {
-        keys: &["proxy-proxy"],
-        same: &["off"],
-        why: "adit does not read the PROXY protocol yet: the load balancer in front must not send it",
-    },
-    Unsettable {
         keys: &["write-ip"],
         same: &["off"],
-        why: "adit does not write the client's address to the backend",
+        why: "adit says the client's address in a header of the PROXY protocol alone: proxy_protocol in the service",
     },
     Unsettable {
         keys: &["pem-dir-glob"],
@@ -105,16 +89,6 @@ pub(super) const UNSETTABLE: &[Unsettable] = &[
         keys: &["keepalive"],
         same: &["60"],
         why: "adit's keepalive probes begin after 60 s; it cannot be configured yet",
-    },
-    Unsettable {
-        keys: &["backend-refresh", "backendrefresh"],
-        same: &["30"],
-        why: "adit resolves the backend's name again after 30 s; it cannot be configured yet",
-    },
-    Unsettable {
-        keys: &["tcp-fastopen", "enable-tcp-fastopen"],
-        same: &["off"],
-        why: "adit does not use TCP Fast Open",
     },
     Unsettable {
         keys: &["recv-bufsize", "send-bufsize"],
