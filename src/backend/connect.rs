@@ -60,6 +60,11 @@ impl Budget {
         due.saturating_duration_since(now) / shares.max(1) as u32
     }
 
+    /// All begins anew.
+    pub(super) fn renew(&self) {
+        self.due.set(None);
+    }
+
     /// Time was spent on something else.
     pub(super) fn extend(&self, by: Duration) {
         self.due.set(self.due.get().map(|due| due + by));

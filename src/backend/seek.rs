@@ -73,9 +73,9 @@ impl Drop for Lease<'_> {
 }
 
 impl Service {
-    /// Begins to look for a backend. The connects share `timeout` between them;
-    /// to hold it is the caller's affair. Time in the queue and time for which
-    /// the client is held come on top of it. `client` is asked only if the
+    /// Begins to look for a backend. The connects share `timeout` between them.
+    /// Time in the queue and time for which the client is held come on top of
+    /// it; to bound the whole is the caller's affair. `client` is asked only if the
     /// choice depends on it, or if the connection is to come from the client's
     /// own address.
     pub(crate) fn seek(&self, timeout: Duration, client: impl Fn() -> Option<IpAddr>) -> Seek<'_> {
@@ -112,7 +112,8 @@ impl<'a> Seek<'a> {
     /// fails, another one, none of them twice, until there is none left.
     ///
     /// Where all have failed and clients are to be held, all are tried anew,
-    /// every [`limits::HOLD_RETRY`] or when one comes up.
+    /// every [`limits::HOLD_RETRY`] or when one comes up, and with all the time
+    /// that there was at first.
     pub(crate) async fn connect(&mut self) -> Result<Connected<'a>, ConnectError> {
         let service = self.service;
         loop {
@@ -136,15 +137,15 @@ impl<'a> Seek<'a> {
                     }
                 }
                 Choice::Exhausted | Choice::Down => {
-                    let left = service.hold.saturating_sub(self.held);
+                    let left = self.hold_left();
                     if left.is_zero() {
                         return Err(self.last.take().unwrap_or(ConnectError::Down));
                     }
                     let began = Instant::now();
                     service.hold(left, choice).await;
-                    let took = began.elapsed();
-                    self.held += took;
-                    self.budget.extend(took);
+                    self.held += began.elapsed();
+                    // A backend that was silent may have used it all.
+                    self.budget.renew();
                     self.tried = Tried::default();
                     continue;
                 }
@@ -178,12 +179,22 @@ impl<'a> Seek<'a> {
         }
     }
 
-    /// The backend took the connection, and then would not serve. Whether there
-    /// is another one to try.
+    /// The backend took the connection, and then would not serve. Whether to
+    /// [go on](Self::connect): there is another one to try, or the client is
+    /// held.
     pub(crate) fn give_up(&mut self, lease: Lease<'_>) -> bool {
         self.fail(lease);
-        let choice = self.service.choose(&self.tried, self.key);
-        matches!(choice, Choice::Take(_) | Choice::Full)
+        // That was before.
+        self.last = None;
+        match self.service.choose(&self.tried, self.key) {
+            Choice::Take(_) | Choice::Full => true,
+            Choice::Exhausted | Choice::Down => !self.hold_left().is_zero(),
+        }
+    }
+
+    /// For how long the client may still be held.
+    fn hold_left(&self) -> Duration {
+        self.service.hold.saturating_sub(self.held)
     }
 
     fn fail(&mut self, lease: Lease<'_>) {

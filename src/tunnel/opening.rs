@@ -143,7 +143,8 @@ impl Tunnel<'_> {
                     return Err(unmade(Phase::Connect, &error));
                 }
             };
-            let due = self.alarm.now().after(share);
+            // No time at all would be time without end.
+            let due = self.alarm.now().after(share.max(limits::TICK)).min(in_all);
             match self.shake_with_backend(end, due).await {
                 Ok(backend) => {
                     self.keep(lease);
@@ -152,7 +153,7 @@ impl Tunnel<'_> {
                 }
                 // The client has seen nothing of it.
                 Err(parting) if parting.side() == Side::Backend && seek.give_up(lease) => {
-                    log::debug!("{parting}; another backend is tried");
+                    log::debug!("{parting}; the search for a backend goes on");
                     parting.close();
                 }
                 Err(parting) => {
