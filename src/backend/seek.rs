@@ -47,6 +47,8 @@ pub(crate) struct Seek<'a> {
     /// For how long the client has been held.
     held: Duration,
     tried: Tried,
+    /// Whether one of these has failed.
+    failed: bool,
     last: Option<ConnectError>,
 }
 
@@ -102,6 +104,7 @@ impl Service {
             budget: Budget::new(timeout),
             held: Duration::ZERO,
             tried: Tried::default(),
+            failed: false,
             last: None,
         }
     }
@@ -147,11 +150,12 @@ impl<'a> Seek<'a> {
                     // A backend that was silent may have used it all.
                     self.budget.renew();
                     self.tried = Tried::default();
+                    self.failed = false;
                     continue;
                 }
             };
             let index = lease.index;
-            if !self.tried.is_empty() {
+            if self.failed {
                 let retries = &service.waits.retries;
                 retries.set(retries.get() + 1);
             }
@@ -171,6 +175,12 @@ impl<'a> Seek<'a> {
                 }
                 // It is not the backend's fault, and no other will do better.
                 Err(error @ ConnectError::Resources(_)) => return Err(error),
+                // Nor is it here, but another may do.
+                Err(error @ ConnectError::Unsuited(_)) => {
+                    drop(lease);
+                    self.tried.add(index);
+                    self.last = Some(error);
+                }
                 Err(error) => {
                     self.fail(lease);
                     self.last = Some(error);
@@ -202,6 +212,7 @@ impl<'a> Seek<'a> {
         drop(lease);
         self.service.failed(index);
         self.tried.add(index);
+        self.failed = true;
     }
 }
 

@@ -395,6 +395,11 @@ fn connect_end(error: ConnectError) -> End {
             Cause::Unreachable,
             format!("{peer} cannot be reached: {error}"),
         ),
+        ConnectError::Unsuited(peer) => (
+            Side::Backend,
+            Cause::Unreachable,
+            format!("{peer} cannot be reached from the client's address, of the other family"),
+        ),
         ConnectError::NoPort(peer, error) => (
             Side::Server,
             Cause::Resources,
