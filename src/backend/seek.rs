@@ -1,7 +1,7 @@
 //! Finding a connection for a tunnel.
 
 use std::borrow::Cow;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::net::IpAddr;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -243,16 +243,40 @@ impl Service {
         let queued = &self.waits.queued_total;
         queued.set(queued.get() + 1);
         let turn = queue.join(!tried.is_empty());
-        let room = poll_fn(|cx| {
-            if !turn.is_next(cx.waker()) {
-                return Poll::Pending;
+        let room = async {
+            // When there is more to choose from, though nothing else happens.
+            let mut back = None;
+            loop {
+                let chosen = poll_fn(|cx| {
+                    if !turn.is_next(cx.waker()) {
+                        return Poll::Pending;
+                    }
+                    match self.choose(tried, key) {
+                        Choice::Full => {
+                            let next = self.next_return(tried);
+                            if next == back {
+                                return Poll::Pending;
+                            }
+                            Poll::Ready(Err(next))
+                        }
+                        Choice::Take(index) => Poll::Ready(Ok(Some(self.lease(index)))),
+                        Choice::Exhausted | Choice::Down => Poll::Ready(Ok(None)),
+                    }
+                });
+                let passed = async {
+                    let Some(back) = back else {
+                        return pending().await;
+                    };
+                    let left = back.saturating_duration_since(Instant::now());
+                    runtime::sleep(left).await;
+                    Err(Some(back))
+                };
+                match or(chosen, passed).await {
+                    Ok(chosen) => return Ok(chosen),
+                    Err(next) => back = next,
+                }
             }
-            match self.choose(tried, key) {
-                Choice::Full => Poll::Pending,
-                Choice::Take(index) => Poll::Ready(Ok(Some(self.lease(index)))),
-                Choice::Exhausted | Choice::Down => Poll::Ready(Ok(None)),
-            }
-        });
+        };
         let late = async {
             runtime::sleep(self.queue_timeout).await;
             Err(refused())
@@ -307,6 +331,8 @@ impl Service {
                 place.address(),
                 humantime::format_duration(pause)
             );
+            // Those behind it may come into question now, or it itself later.
+            self.waits.queue.wake_all();
         }
     }
 }
