@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use super::cause::tls_cause;
 use super::closing::Farewell;
-use super::end::{EndError, Party};
+use super::end::{EndError, Link, Party};
 use super::held::Kept;
 use super::parting::Parting;
 use super::relay::{End as _, Outcome, Relay, Who};
@@ -38,7 +38,7 @@ pub(super) struct Carrying<'a, C, B> {
     untaken: Option<(usize, usize)>,
     /// When it is a tunnel that lasts, until it is.
     settles: Option<Tick>,
-    /// When to look whether the client is gone, while it is not read.
+    /// When to look whether a peer is gone that is not read.
     looks: Tick,
     /// What the client sent before there was a backend.
     early: Kept,
@@ -66,14 +66,31 @@ impl<'a, C: Party, B: Party> Carrying<'a, C, B> {
         self
     }
 
-    /// How the client's connection broke, if it did, while the backend takes
-    /// nothing. The client is not read then, so that nothing else would tell,
-    /// and its tunnel would be kept for as long as an idle one.
-    fn look_after_client(&mut self, cx: &Context<'_>, now: Tick) -> Option<io::Error> {
-        if now >= self.looks
-            && let Ok(Some(error)) = socket::take_error(self.client.link().socket.as_fd())
-        {
-            return Some(error);
+    /// How the connection of a peer broke that is not read, if it did: of one
+    /// whose stream has ended, or of the client while the backend takes nothing.
+    /// Nothing else would tell, and the tunnel would be kept for as long as an
+    /// idle one.
+    fn look_after_peers(&mut self, cx: &Context<'_>, now: Tick) -> Option<Outcome<EndError>> {
+        let ended = |who| self.relay.has_ended(who);
+        let (client, backend) = (ended(Who::Client), ended(Who::Backend));
+        if !client && !backend && !self.backend.is_stalled() {
+            return None;
+        }
+        if now >= self.looks {
+            let error = |link: &Link| socket::take_error(link.socket.as_fd()).ok().flatten();
+            if (client || self.backend.is_stalled())
+                && let Some(error) = error(self.client.link())
+            {
+                let (who, error) = (Who::Client, EndError::Io(error));
+                return Some(match client {
+                    true => Outcome::Unheard { who, error },
+                    false => Outcome::Broke { who, error },
+                });
+            }
+            if backend && let Some(error) = error(self.backend.link()) {
+                let (who, error) = (Who::Backend, EndError::Io(error));
+                return Some(Outcome::Unheard { who, error });
+            }
         }
         if now >= self.looks || self.looks == Tick::NEVER {
             self.looks = now.after(limits::GONE_INTERVAL);
@@ -155,11 +172,8 @@ impl<C: Party, B: Party> Carry for Carrying<'_, C, B> {
             if let Some(settles) = self.settles {
                 tunnel.alarm.set(cx, settles);
             }
-            if self.backend.is_stalled()
-                && let Some(error) = self.look_after_client(cx, now)
-            {
-                let (who, error) = (Who::Client, EndError::Io(error));
-                return Poll::Ready(Ok(Outcome::Broke { who, error }));
+            if let Some(outcome) = self.look_after_peers(cx, now) {
+                return Poll::Ready(Ok(outcome));
             }
             return tunnel.poll_stop(cx, due).map(Err);
         }
