@@ -34,7 +34,7 @@ pub(super) struct Carrying<'a, C, B> {
     relay: Relay<EndError>,
     /// When anything moved last.
     active: Tick,
-    /// What the peers had not taken when nothing had moved for a time.
+    /// What the peers had not taken some time after anything had moved last.
     untaken: Option<(usize, usize)>,
     /// When it is a tunnel that lasts, until it is.
     settles: Option<Tick>,
@@ -159,7 +159,14 @@ impl<C: Party, B: Party> Carry for Carrying<'_, C, B> {
         } else {
             tunnel.terms.timeouts.idle
         };
-        if now >= self.active.after(timeout) {
+        // Not as the stall begins: in a bulk transfer there is one after the other.
+        let stalls = self.untaken.is_none() && self.is_stalled();
+        let noted = if stalls {
+            self.active.after(timeout.min(limits::STALL_NOTED))
+        } else {
+            self.active.after(timeout)
+        };
+        if now >= noted {
             // The kernel holds megabytes, which a slow peer may be taking
             // all the while that nothing moves here.
             let queued = (self.client.queued(), self.backend.queued());
@@ -171,6 +178,9 @@ impl<C: Party, B: Party> Carry for Carrying<'_, C, B> {
         if !more {
             if let Some(settles) = self.settles {
                 tunnel.alarm.set(cx, settles);
+            }
+            if stalls {
+                tunnel.alarm.set(cx, noted);
             }
             if let Some(outcome) = self.look_after_peers(cx, now) {
                 return Poll::Ready(Ok(outcome));
@@ -240,6 +250,11 @@ impl<C: Party, B: Party> Carrying<'_, C, B> {
         }
     }
 
+    /// Whether somebody takes nothing.
+    fn is_stalled(&self) -> bool {
+        self.client.is_stalled() || self.backend.is_stalled()
+    }
+
     /// Whether bytes moved of late, or the client has still to take some.
     fn is_under_way(&self) -> bool {
         let idle = self.active.after(limits::UNDER_WAY);
@@ -254,8 +269,7 @@ impl<C: Party, B: Party> Carrying<'_, C, B> {
             Stop::Deadline => Cause::Idle,
             Stop::Cut | Stop::Closed => stop.cause(),
         };
-        let stalled = self.client.is_stalled() || self.backend.is_stalled();
-        let owed = half_closed || stalled;
+        let owed = half_closed || self.is_stalled();
         let (to_client, mut to_backend) = match stop {
             // In the midst of something, as far as can be told: with an orderly
             // end the client would take a part for the whole.
