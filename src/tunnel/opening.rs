@@ -154,7 +154,7 @@ impl Tunnel<'_> {
                 // The client has seen nothing of it.
                 Err(parting) if parting.side() == Side::Backend && seek.give_up(lease) => {
                     log::debug!("{parting}; the search for a backend goes on");
-                    parting.close();
+                    parting.close_at_once().await;
                 }
                 Err(parting) => {
                     client.into_link().socket.reset();

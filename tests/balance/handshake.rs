@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use adit::Config;
 use adit::config::{Backend, Balance, ClientTls};
 use adit::limits;
-use rustls::{ServerConnection, StreamOwned};
+use rustls::{AlertDescription, ServerConnection, StreamOwned};
 
 use crate::fleet::{config, service};
 use crate::support::PATIENCE;
@@ -69,6 +69,31 @@ fn another_one_is_tried() {
     assert_eq!(counts(|b| b.connect_failures), [1, 1, 1, 1, 0]);
     assert_eq!(counts(|b| b.tunnels_total), [0, 0, 0, 0, 1]);
     assert_eq!(stats.retries, 4);
+}
+
+/// One that is given up is told why, as the last one is.
+#[test]
+fn the_one_before_hears_what_is_wrong_with_it() {
+    let (folder, others_folder) = (
+        tempfile::tempdir().expect("a folder"),
+        tempfile::tempdir().expect("a folder"),
+    );
+    let certificate = Certificate::make(folder.path());
+    let others = Certificate::make(others_folder.path());
+    for version in rustls::ALL_VERSIONS {
+        let strange = tls_backend(accepting(&others, &[version]), |mut stream| {
+            let error = stream.read(&mut [0; 1]).expect_err("refused");
+            error.downcast::<rustls::Error>().expect("an alert")
+        });
+        let good = tls_backend(accepting(&certificate, &[version]), place::echo);
+        let addresses = [strange.address(), good.address()];
+        let place = Place::start(in_order(&addresses, trusting(&certificate)));
+        place.echo(b"hello");
+        // Both certificates have the same subject: it is the signature that is
+        // found to be wrong.
+        let alert = rustls::Error::AlertReceived(AlertDescription::DecryptError);
+        assert_eq!(strange.result(), alert);
+    }
 }
 
 /// With none left, the last one's fault is the reason.
