@@ -135,14 +135,18 @@ impl Handle {
                 },
             );
         }
+        // Files are read while nobody waits for the lock: it may take forever.
+        let checked = self.live().check(&config);
+        let plan = checked
+            .and_then(|()| Plan::new(config, &self.access))
+            .map(Arc::new)
+            .inspect_err(|_| self.reload_refused())?;
         let mut live = self.live();
         if self.is_stopping() {
             // An upgrade was under way.
             return Err(Error::System("not reloaded: the server is stopping".into()));
         }
-        let (plan, change) = live
-            .prepare(config, &self.access)
-            .inspect_err(|_| self.reload_refused())?;
+        let change = Change::new(&mut live, &plan.config).inspect_err(|_| self.reload_refused())?;
         let done = self.change(&plan, change.sockets, change.listeners);
         if done.is_ok() {
             self.access.take_up(plan.access.clone());
@@ -293,9 +297,8 @@ impl Change {
 }
 
 impl Live {
-    /// Reads, checks and binds what a configuration names and the server has
-    /// not got.
-    fn prepare(&mut self, config: Config, access: &InUse) -> Result<(Arc<Plan>, Change), Error> {
+    /// Looks for what cannot change, and for what cannot be had.
+    fn check(&self, config: &Config) -> Result<(), Error> {
         if config.shards != self.config.shards {
             return Err(Error::System(
                 "the shards and their CPUs cannot change while adit runs; restart it".into(),
@@ -308,10 +311,7 @@ impl Live {
                     .into(),
             ));
         }
-        demands::check(&config, &self.shards)?;
-        let plan = Arc::new(Plan::new(config, access)?);
-        let change = Change::new(self, &plan.config)?;
-        Ok((plan, change))
+        demands::check(config, &self.shards)
     }
 
     /// Opens a listener that is new: at what systemd has passed, or binds it.

@@ -6,6 +6,7 @@
 //! would not take.
 
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -25,6 +26,7 @@ use super::scratch::Wire;
 use crate::config::Truncation;
 use crate::limits;
 use crate::metrics::Negotiated;
+use crate::sys::socket;
 use crate::tls;
 
 /// A peer that is spoken to in TLS, we being the server or the client.
@@ -136,9 +138,13 @@ impl<C: Conversation> TlsEnd<C> {
             let shaken = self.shake(wire, &mut said);
             let flight = &wire.sealing()[..said];
             match shaken {
-                Ok(true) if all_sent && self.says_only_tickets(said) => {
+                Ok(true) if said == 0 && all_sent => {
+                    self.acknowledge();
+                    return Poll::Ready(Ok(self.session()));
+                }
+                Ok(true) if all_sent && self.holds_back(said) => {
                     self.link.unsent.keep(flight);
-                    self.holds_tickets = said > 0;
+                    self.holds_tickets = true;
                     return Poll::Ready(Ok(self.session()));
                 }
                 Ok(done) => {
@@ -248,15 +254,35 @@ impl<C: Conversation> TlsEnd<C> {
     }
 
     /// Whether `said` bytes that we have to say at the end of the handshake are
-    /// tickets. In TLS 1.3 a server's own part ends with its first flight.
+    /// tickets that wait: for the first bytes to the peer, or for
+    /// [`Party::release`]. In TLS 1.3 a server's own part ends with its first
+    /// flight.
     ///
     /// Tickets are not part of the handshake (RFC 8446, section 4.6.1), and in
-    /// a send of their own they cost both sides a wake-up. They wait for the
-    /// first bytes to the peer, or for [`Party::release`].
-    fn says_only_tickets(&self, said: usize) -> bool {
+    /// a send of their own they cost both sides a wake-up. Where the client has
+    /// sent data right behind its Finished, an answer will come to go with. One
+    /// that has not may be waiting to be heard, see
+    /// [`acknowledge`](Self::acknowledge).
+    fn holds_back(&self, said: usize) -> bool {
         C::IS_SERVER
+            && self.more_came()
             && self.tls.protocol_version() == Some(ProtocolVersion::TLSv1_3)
             && said <= limits::TICKETS_HELD_MAX
+    }
+
+    /// Whether the peer has sent something behind its part of the handshake.
+    fn more_came(&self) -> bool {
+        self.primed || !self.carry.is_empty()
+    }
+
+    /// Has the client's Finished acknowledged now, since we have nothing to say
+    /// to it. A client without TCP_NODELAY keeps its first bytes back until
+    /// then, and the kernel would wait 40 ms for something to go along with.
+    fn acknowledge(&self) {
+        if C::IS_SERVER && !self.more_came() {
+            // A Unix socket has none of this.
+            let _ = socket::acknowledge(self.link.socket.as_fd());
+        }
     }
 
     fn session(&self) -> Session {

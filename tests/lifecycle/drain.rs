@@ -238,10 +238,32 @@ fn a_file_that_cannot_be_read_does_not_keep_it_from_ending() {
     block(&cert);
     adit.signal("HUP");
     let never = reader_of(&cert);
+    assert_eq!(adit.terminate(), Some(0), "{}", adit.log().text());
+    drop(never);
+}
+
+/// The admin endpoint owes an answer then, and the end waits for that as long
+/// as it may.
+#[test]
+fn nor_does_one_that_a_reload_by_command_reads() {
+    let backend = backend::echo();
+    let mut adit = Adit::start(backend.address());
+    let cert = adit.certificate().cert.clone();
+    let admin = adit.folder().join("admin.sock");
+    block(&cert);
+    let folder = tempfile::tempdir().expect("a folder");
+    let admin = admin.to_str().expect("text");
+    let reload = Program::start(folder.path(), &["reload", "--admin", admin]);
+    let never = reader_of(&cert);
     let told = Instant::now();
     assert_eq!(adit.terminate(), Some(0), "{}", adit.log().text());
-    assert!(told.elapsed() < 2 * adit::limits::EXIT_TIMEOUT);
-    adit.log().wait("ending at once: ");
+    let took = told.elapsed();
+    assert!(
+        took < adit::limits::EXIT_TIMEOUT + Duration::from_secs(5),
+        "{took:?}"
+    );
+    assert!(adit.log().text().contains("ending at once: "));
+    assert_eq!(reload.wait().code, Some(1));
     drop(never);
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustls::client::Resumption;
 use rustls::version::{TLS12, TLS13};
@@ -100,6 +101,45 @@ fn tickets_come_though_the_backend_says_nothing() {
         }
         let next = Client::connect_with(&adit, &config).expect("a handshake");
         assert!(next.resumed(), "leaves at once: {leaves_at_once}");
+    }
+}
+
+/// Most programs that use OpenSSL leave Nagle's algorithm on: then the first
+/// bytes behind the handshake leave once all before them is acknowledged, and a
+/// server that has nothing to send would do that after 40 ms.
+#[test]
+fn a_client_that_waits_to_be_heard_need_not_wait_long() {
+    let backend = backend::echo();
+    for (version, tickets) in [(&TLS13, 2), (&TLS13, 0), (&TLS12, 2)] {
+        let adit = Setup::new(backend.address())
+            .tls_setting(&format!("tickets: {tickets}"))
+            .start();
+        let mut config = client::config(adit.certificate(), &[version]);
+        config.resumption = Resumption::in_memory_sessions(64);
+        let config = Arc::new(config);
+        // The quickest tells, whatever else the machine has to do.
+        let quickest = (0..8).map(|_| {
+            let tcp = client::tcp(adit.address());
+            tcp.set_nodelay(false).expect("a socket");
+            let client = Client::shake(tcp, &config).expect("a handshake");
+            let sent = Instant::now();
+            client.send(b"hello").expect("sent");
+            assert_eq!(client.receive_exact(5), b"hello");
+            let took = sent.elapsed();
+            client.close_notify();
+            client.receive_all();
+            // The first of TLS 1.2 is not resumed.
+            if client.resumed() || version.version == TLS13.version {
+                took
+            } else {
+                Duration::MAX
+            }
+        });
+        let quickest = quickest.min().expect("there are some");
+        assert!(
+            quickest < Duration::from_millis(20),
+            "{version:?}, {tickets} tickets: {quickest:?}"
+        );
     }
 }
 

@@ -1,4 +1,6 @@
+use super::filter::is_like;
 use super::*;
+use crate::metrics::{TunnelId, TunnelState};
 
 fn tunnel(number: u64) -> TunnelStats {
     TunnelStats {

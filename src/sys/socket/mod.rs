@@ -24,8 +24,9 @@ pub use connect::{
     Outgoing, Peer, connect_as, connect_nonblocking, has_congestion, may_be_transparent,
 };
 pub use options::{
-    ask_tcp, ask_tcp_anew, local_address, peer_address, prepare_for_accepting, set_backlog,
-    set_keepalive, set_linger_reset, set_nodelay, shutdown_write, take_error, unsent_bytes,
+    acknowledge, ask_tcp, ask_tcp_anew, local_address, peer_address, prepare_for_accepting,
+    set_backlog, set_keepalive, set_linger_reset, set_nodelay, shutdown_write, take_error,
+    unsent_bytes,
 };
 pub use pass::{Arrival, Channel};
 pub use passed::{adopt, bind_beside, bound_to};

@@ -35,6 +35,12 @@ pub fn set_nodelay(fd: BorrowedFd<'_>) -> io::Result<()> {
     SockRef::from(&fd).set_tcp_nodelay(true)
 }
 
+/// Acknowledges what has arrived, instead of waiting for data to do it with
+/// (TCP_QUICKACK, tcp(7)). Fails on Unix sockets.
+pub fn acknowledge(fd: BorrowedFd<'_>) -> io::Result<()> {
+    set_int(&fd, libc::IPPROTO_TCP, libc::TCP_QUICKACK, 1)
+}
+
 /// Asks for what an operator wants of a listener's TCP: data in the SYN of its
 /// clients, as many of whom may be waiting as `queue` says (TCP_FASTOPEN), and a
 /// congestion control, which accepted connections inherit (TCP_CONGESTION, both

@@ -97,6 +97,16 @@ impl Client {
         }
     }
 
+    /// The same, but for the last it has to say, which waits to be sent.
+    fn shake_silently(&mut self) {
+        let hello = self.records();
+        self.send(&hello);
+        while self.tls.is_handshaking() {
+            self.tls.read_tls(&mut self.socket).expect("read");
+            self.tls.process_new_packets().expect("TLS");
+        }
+    }
+
     /// The records of these bytes, to be sent by the caller.
     fn seal(&mut self, bytes: &[u8]) -> Vec<u8> {
         self.tls.writer().write_all(bytes).expect("taken");
@@ -453,20 +463,46 @@ fn an_end_without_close_notify_is_what_the_operator_calls_it() {
 }
 
 #[test]
-fn tickets_are_held_until_there_are_bytes_to_go_with() {
+fn tickets_come_at_once_to_a_client_that_says_nothing_yet() {
+    between(
+        &rustls::version::TLS13,
+        Truncation::Fin,
+        |mut client| {
+            client.shake();
+            while client.tls.tls13_tickets_received() < 2 {
+                client.tls.read_tls(&mut client.socket).expect("read");
+                client.tls.process_new_packets().expect("TLS");
+            }
+            let records = client.seal(b"go on");
+            client.send(&records);
+        },
+        async |mut server| {
+            server.shake().await.expect("a handshake");
+            assert!(!server.end.holds_tickets);
+            let word = server.pull().await.expect("bytes");
+            assert_eq!(word.as_deref(), Some(&b"go on"[..]));
+        },
+    );
+}
+
+#[test]
+fn tickets_wait_for_the_answer_to_what_came_with_the_handshake() {
     let (held, wait) = mpsc::channel();
+    let (looked, look) = mpsc::channel();
     between(
         &rustls::version::TLS13,
         Truncation::Fin,
         move |mut client| {
-            client.shake();
+            client.shake_silently();
+            // The last of the handshake is in front of it.
+            let records = client.seal(b"go on");
+            client.send(&records);
             wait.recv().expect("word from the server");
             client.socket.set_nonblocking(true).expect("set");
             let early = client.socket.read(&mut [0; 1]);
             assert_eq!(early.unwrap_err().kind(), io::ErrorKind::WouldBlock);
             client.socket.set_nonblocking(false).expect("set");
-            let records = client.seal(b"go on");
-            client.send(&records);
+            looked.send(()).expect("sent");
             assert_eq!(client.read(5), b"hello");
             assert_eq!(client.tls.tls13_tickets_received(), 2);
         },
@@ -476,6 +512,7 @@ fn tickets_are_held_until_there_are_bytes_to_go_with() {
             assert!(!server.end.is_stalled());
             server.flush().await.expect("nothing to flush");
             held.send(()).expect("sent");
+            look.recv().expect("word from the client");
             let word = server.pull().await.expect("bytes");
             assert_eq!(word.as_deref(), Some(&b"go on"[..]));
             server.push(b"hello").await.expect("pushed");
@@ -490,12 +527,7 @@ fn what_a_client_sent_is_there_though_it_takes_no_tickets() {
         &rustls::version::TLS13,
         Truncation::Fin,
         |mut client| {
-            let hello = client.records();
-            client.send(&hello);
-            while client.tls.is_handshaking() {
-                client.tls.read_tls(&mut client.socket).expect("read");
-                client.tls.process_new_packets().expect("TLS");
-            }
+            client.shake_silently();
             // From here on sending to it fails.
             client.socket.shutdown(Shutdown::Read).expect("shut");
             let records = client.seal(b"a message");
