@@ -82,7 +82,7 @@ fn the_one_before_hears_what_is_wrong_with_it() {
     let others = Certificate::make(others_folder.path());
     for version in rustls::ALL_VERSIONS {
         let strange = tls_backend(accepting(&others, &[version]), |mut stream| {
-            let error = stream.read(&mut [0; 1]).expect_err("refused");
+            let error = stream.read_exact(&mut [0; 1]).expect_err("refused");
             error.downcast::<rustls::Error>().expect("an alert")
         });
         let good = tls_backend(accepting(&certificate, &[version]), place::echo);
