@@ -278,8 +278,13 @@ pub const READY_GRACE: Duration = Duration::ZERO;
 /// something.
 pub const UNDER_WAY: Duration = Duration::from_millis(500);
 
-/// How often it is looked whether a client that is not being read has reset its
-/// connection: while its backend takes nothing, and while it waits for one.
+/// For how long nothing has moved, and somebody takes nothing, when it is noted
+/// what is queued, so that it can be told later whether he took some.
+pub const STALL_NOTED: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether a peer that is not being read has reset its
+/// connection: a client while its backend takes nothing, and while it waits for
+/// one; either once its stream has ended.
 pub const GONE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Tunnels of one shard that are a crowd: when three quarters of it have gone,

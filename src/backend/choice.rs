@@ -84,10 +84,24 @@ impl Service {
         let timed = |place: &&Place| place.standing.is_timed();
         self.places.iter().find(timed)?;
         let now = Instant::now();
+        let mut news = false;
         for place in self.places.iter().filter(timed) {
-            place.standing.settle(now, self.slow_start);
+            news |= place.standing.settle(now, self.slow_start);
+        }
+        if news {
+            self.changed();
         }
         Some(now)
+    }
+
+    /// When the first of those comes back that are left alone and that a tunnel
+    /// which has tried these could still try.
+    pub(super) fn next_return(&self, tried: &Tried) -> Option<Instant> {
+        let places = self.places.iter().enumerate();
+        places
+            .filter(|(index, place)| !place.is_out() && !tried.has(*index))
+            .filter_map(|(_, place)| place.standing.ejected_until())
+            .min()
     }
 
     /// Whether another backend than this one can take its place.

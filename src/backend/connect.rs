@@ -27,6 +27,9 @@ pub(crate) enum ConnectError {
     /// Every local port has a connection there already, or is held by somebody
     /// else. There may be some for connections to elsewhere.
     NoPort(Peer, io::Error),
+    /// The client's own address is of the other family, and connections are to
+    /// come from it. It may be had for another client.
+    Unsuited(Peer),
     /// This process or machine has run out of something.
     Resources(io::Error),
     /// The checks say that every backend is down.
@@ -60,6 +63,11 @@ impl Budget {
         due.saturating_duration_since(now) / shares.max(1) as u32
     }
 
+    /// All begins anew.
+    pub(super) fn renew(&self) {
+        self.due.set(None);
+    }
+
     /// Time was spent on something else.
     pub(super) fn extend(&self, by: Duration) {
         self.due.set(self.due.get().map(|due| due + by));
@@ -85,8 +93,15 @@ pub(super) async fn connect(
     };
     let peers = or(peers, silent).await?;
     let mut error = ConnectError::Unresolved("the backend has no addresses".into());
+    let mut unsuited = None;
+    let mut tried = false;
     for (at, index) in addresses.order(&peers).into_iter().enumerate() {
         let peer = &peers[index];
+        if outgoing.transparent && !outgoing.suits(peer) {
+            unsuited = Some(peer);
+            continue;
+        }
+        tried = true;
         let share = || budget.share(peers.len() - at + others());
         match connect_to(peer, outgoing, share).await {
             Ok(socket) => {
@@ -100,7 +115,10 @@ pub(super) async fn connect(
             }
         }
     }
-    Err(error)
+    match unsuited {
+        Some(peer) if !tried => Err(ConnectError::Unsuited(peer.clone())),
+        _ => Err(error),
+    }
 }
 
 async fn connect_to(

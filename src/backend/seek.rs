@@ -1,7 +1,7 @@
 //! Finding a connection for a tunnel.
 
 use std::borrow::Cow;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::net::IpAddr;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -47,6 +47,8 @@ pub(crate) struct Seek<'a> {
     /// For how long the client has been held.
     held: Duration,
     tried: Tried,
+    /// Whether one of these has failed.
+    failed: bool,
     last: Option<ConnectError>,
 }
 
@@ -73,9 +75,9 @@ impl Drop for Lease<'_> {
 }
 
 impl Service {
-    /// Begins to look for a backend. The connects share `timeout` between them;
-    /// to hold it is the caller's affair. Time in the queue and time for which
-    /// the client is held come on top of it. `client` is asked only if the
+    /// Begins to look for a backend. The connects share `timeout` between them.
+    /// Time in the queue and time for which the client is held come on top of
+    /// it; to bound the whole is the caller's affair. `client` is asked only if the
     /// choice depends on it, or if the connection is to come from the client's
     /// own address.
     pub(crate) fn seek(&self, timeout: Duration, client: impl Fn() -> Option<IpAddr>) -> Seek<'_> {
@@ -102,6 +104,7 @@ impl Service {
             budget: Budget::new(timeout),
             held: Duration::ZERO,
             tried: Tried::default(),
+            failed: false,
             last: None,
         }
     }
@@ -112,7 +115,8 @@ impl<'a> Seek<'a> {
     /// fails, another one, none of them twice, until there is none left.
     ///
     /// Where all have failed and clients are to be held, all are tried anew,
-    /// every [`limits::HOLD_RETRY`] or when one comes up.
+    /// every [`limits::HOLD_RETRY`] or when one comes up, and with all the time
+    /// that there was at first.
     pub(crate) async fn connect(&mut self) -> Result<Connected<'a>, ConnectError> {
         let service = self.service;
         loop {
@@ -136,21 +140,22 @@ impl<'a> Seek<'a> {
                     }
                 }
                 Choice::Exhausted | Choice::Down => {
-                    let left = service.hold.saturating_sub(self.held);
+                    let left = self.hold_left();
                     if left.is_zero() {
                         return Err(self.last.take().unwrap_or(ConnectError::Down));
                     }
                     let began = Instant::now();
                     service.hold(left, choice).await;
-                    let took = began.elapsed();
-                    self.held += took;
-                    self.budget.extend(took);
+                    self.held += began.elapsed();
+                    // A backend that was silent may have used it all.
+                    self.budget.renew();
                     self.tried = Tried::default();
+                    self.failed = false;
                     continue;
                 }
             };
             let index = lease.index;
-            if !self.tried.is_empty() {
+            if self.failed {
                 let retries = &service.waits.retries;
                 retries.set(retries.get() + 1);
             }
@@ -170,6 +175,12 @@ impl<'a> Seek<'a> {
                 }
                 // It is not the backend's fault, and no other will do better.
                 Err(error @ ConnectError::Resources(_)) => return Err(error),
+                // Nor is it here, but another may do.
+                Err(error @ ConnectError::Unsuited(_)) => {
+                    drop(lease);
+                    self.tried.add(index);
+                    self.last = Some(error);
+                }
                 Err(error) => {
                     self.fail(lease);
                     self.last = Some(error);
@@ -178,12 +189,22 @@ impl<'a> Seek<'a> {
         }
     }
 
-    /// The backend took the connection, and then would not serve. Whether there
-    /// is another one to try.
+    /// The backend took the connection, and then would not serve. Whether to
+    /// [go on](Self::connect): there is another one to try, or the client is
+    /// held.
     pub(crate) fn give_up(&mut self, lease: Lease<'_>) -> bool {
         self.fail(lease);
-        let choice = self.service.choose(&self.tried, self.key);
-        matches!(choice, Choice::Take(_) | Choice::Full)
+        // That was before.
+        self.last = None;
+        match self.service.choose(&self.tried, self.key) {
+            Choice::Take(_) | Choice::Full => true,
+            Choice::Exhausted | Choice::Down => !self.hold_left().is_zero(),
+        }
+    }
+
+    /// For how long the client may still be held.
+    fn hold_left(&self) -> Duration {
+        self.service.hold.saturating_sub(self.held)
     }
 
     fn fail(&mut self, lease: Lease<'_>) {
@@ -191,6 +212,7 @@ impl<'a> Seek<'a> {
         drop(lease);
         self.service.failed(index);
         self.tried.add(index);
+        self.failed = true;
     }
 }
 
@@ -221,16 +243,40 @@ impl Service {
         let queued = &self.waits.queued_total;
         queued.set(queued.get() + 1);
         let turn = queue.join(!tried.is_empty());
-        let room = poll_fn(|cx| {
-            if !turn.is_next(cx.waker()) {
-                return Poll::Pending;
+        let room = async {
+            // When there is more to choose from, though nothing else happens.
+            let mut back = None;
+            loop {
+                let chosen = poll_fn(|cx| {
+                    if !turn.is_next(cx.waker()) {
+                        return Poll::Pending;
+                    }
+                    match self.choose(tried, key) {
+                        Choice::Full => {
+                            let next = self.next_return(tried);
+                            if next == back {
+                                return Poll::Pending;
+                            }
+                            Poll::Ready(Err(next))
+                        }
+                        Choice::Take(index) => Poll::Ready(Ok(Some(self.lease(index)))),
+                        Choice::Exhausted | Choice::Down => Poll::Ready(Ok(None)),
+                    }
+                });
+                let passed = async {
+                    let Some(back) = back else {
+                        return pending().await;
+                    };
+                    let left = back.saturating_duration_since(Instant::now());
+                    runtime::sleep(left).await;
+                    Err(Some(back))
+                };
+                match or(chosen, passed).await {
+                    Ok(chosen) => return Ok(chosen),
+                    Err(next) => back = next,
+                }
             }
-            match self.choose(tried, key) {
-                Choice::Full => Poll::Pending,
-                Choice::Take(index) => Poll::Ready(Ok(Some(self.lease(index)))),
-                Choice::Exhausted | Choice::Down => Poll::Ready(Ok(None)),
-            }
-        });
+        };
         let late = async {
             runtime::sleep(self.queue_timeout).await;
             Err(refused())
@@ -285,6 +331,8 @@ impl Service {
                 place.address(),
                 humantime::format_duration(pause)
             );
+            // Those behind it may come into question now, or it itself later.
+            self.waits.queue.wake_all();
         }
     }
 }

@@ -41,11 +41,15 @@ impl Standing {
         self.ejected_until.get().is_some() || self.back_since.get().is_some()
     }
 
-    /// Ends what is over by `now`.
-    pub(super) fn settle(&self, now: Instant, slow_start: Duration) {
-        if let Some(until) = self.ejected_until.get()
-            && now >= until
-        {
+    /// Until when it is left alone, if it is.
+    pub(super) fn ejected_until(&self) -> Option<Instant> {
+        self.ejected_until.get()
+    }
+
+    /// Ends what is over by `now`. Whether that is an ejection.
+    pub(super) fn settle(&self, now: Instant, slow_start: Duration) -> bool {
+        let over = self.ejected_until.get().filter(|until| now >= *until);
+        if let Some(until) = over {
             self.ejected_until.set(None);
             self.come_back(until, slow_start);
         }
@@ -54,6 +58,7 @@ impl Standing {
         {
             self.back_since.set(None);
         }
+        over.is_some()
     }
 
     /// What it is due of its share, of [`WHOLE`]: it grows in a straight line

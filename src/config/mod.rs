@@ -189,13 +189,14 @@ pub struct Timeouts {
     pub ready_grace: Duration,
 }
 
-/// What becomes of a client's TCP FIN that no close_notify announced.
+/// What becomes of a TCP FIN that no close_notify announced: a client's, or that
+/// of a backend which is spoken to in TLS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub enum Truncation {
-    /// It is passed on as FIN: many clients never send close_notify.
+    /// It is passed on as an orderly end: many clients never send close_notify.
     #[default]
     Fin,
-    /// It is passed on as a reset, so that the backend cannot take a cut
+    /// It is passed on as a reset, so that the other side cannot take a cut
     /// stream for a whole one.
     Reset,
 }

@@ -10,7 +10,7 @@ use crate::limits;
 use crate::logging::access::{AccessLog, Entry, Sampling};
 use crate::timer::Tick;
 use crate::tls;
-use crate::tunnel::{Cause, CloseReason, Phase, Record, Side, Summary, Terms};
+use crate::tunnel::{Cause, CloseReason, Phase, Record, Side, Summary, Terms, canonical};
 
 /// The access log as one shard writes it.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ impl Shard {
         client: Option<SocketAddr>,
         reason: CloseReason,
     ) {
-        if let Some(client) = client {
+        if let Some(client) = client.map(canonical) {
             log::debug!("shard {}: {client} was turned away, {reason}", self.number);
         }
         if self.access.borrow().is_some() {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use aws_lc_rs::digest::{self, SHA256};
 use rustls::client::danger::HandshakeSignatureValid;
@@ -13,7 +13,7 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme,
 };
-use x509_parser::prelude::{CertificateRevocationList, FromDer};
+use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
 use super::authorities;
 use super::certificate::{days, moment};
@@ -151,6 +151,19 @@ impl ClientCertVerifier for Verifier {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.authorities.supported_verify_schemes()
     }
+}
+
+/// What a client is refused for whose session has this certificate in it, which
+/// was good when the session was made, but has expired since. One that cannot be
+/// read says nothing of its end.
+pub(crate) fn expired(leaf: &CertificateDer<'_>, now: UnixTime) -> Option<rustls::Error> {
+    let (_, cert) = X509Certificate::from_der(leaf).ok()?;
+    let end = u64::try_from(cert.validity().not_after.timestamp()).unwrap_or(0);
+    let not_after = UnixTime::since_unix_epoch(Duration::from_secs(end));
+    (now > not_after).then(|| {
+        let time = now;
+        CertificateError::ExpiredContext { time, not_after }.into()
+    })
 }
 
 /// Revocation is looked up for each certificate of a chain; one that no list

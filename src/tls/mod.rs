@@ -31,6 +31,7 @@ mod ticket;
 
 pub use certificate::CertificateInfo;
 pub(crate) use client::{ClientParts, client_config};
+pub(crate) use client_verify::expired;
 pub use identity::Identity;
 pub use names::{group_name, group_named, suite_name, suite_named, version_name};
 pub use ocsp::OcspInfo;

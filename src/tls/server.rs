@@ -56,7 +56,8 @@ impl ServerParts {
 
     /// A digest of all that decides on which clients are let in; empty if they
     /// are not asked. A session made under one must not be resumed under
-    /// another, for a resumed one is not judged anew.
+    /// another, for a resumed one is not judged anew, but for the end of the
+    /// client's certificate.
     pub fn binding(&self) -> &[u8] {
         self.clients.as_ref().map_or(&[], ClientPolicy::binding)
     }

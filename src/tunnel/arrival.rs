@@ -188,9 +188,9 @@ impl Tunnel<'_> {
                 }
                 Ok(None) => {}
                 Err((error, mut theirs)) => {
-                    // What cannot be spoken here may be spoken there.
+                    // What cannot be spoken here may be spoken there, and a name
+                    // that could not be had here may be served.
                     if self.terms.tls.is_none()
-                        && matches!(error, rustls::Error::PeerIncompatible(_))
                         && let Some(spoken) = hello::read(&arrival.early)
                     {
                         if let Some(name) = spoken.name {

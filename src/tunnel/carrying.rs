@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use super::cause::tls_cause;
 use super::closing::Farewell;
-use super::end::{EndError, Party};
+use super::end::{EndError, Link, Party};
 use super::held::Kept;
 use super::parting::Parting;
 use super::relay::{End as _, Outcome, Relay, Who};
@@ -34,11 +34,11 @@ pub(super) struct Carrying<'a, C, B> {
     relay: Relay<EndError>,
     /// When anything moved last.
     active: Tick,
-    /// What the peers had not taken when nothing had moved for a time.
+    /// What the peers had not taken some time after anything had moved last.
     untaken: Option<(usize, usize)>,
     /// When it is a tunnel that lasts, until it is.
     settles: Option<Tick>,
-    /// When to look whether the client is gone, while it is not read.
+    /// When to look whether a peer is gone that is not read.
     looks: Tick,
     /// What the client sent before there was a backend.
     early: Kept,
@@ -66,14 +66,31 @@ impl<'a, C: Party, B: Party> Carrying<'a, C, B> {
         self
     }
 
-    /// How the client's connection broke, if it did, while the backend takes
-    /// nothing. The client is not read then, so that nothing else would tell,
-    /// and its tunnel would be kept for as long as an idle one.
-    fn look_after_client(&mut self, cx: &Context<'_>, now: Tick) -> Option<io::Error> {
-        if now >= self.looks
-            && let Ok(Some(error)) = socket::take_error(self.client.link().socket.as_fd())
-        {
-            return Some(error);
+    /// How the connection of a peer broke that is not read, if it did: of one
+    /// whose stream has ended, or of the client while the backend takes nothing.
+    /// Nothing else would tell, and the tunnel would be kept for as long as an
+    /// idle one.
+    fn look_after_peers(&mut self, cx: &Context<'_>, now: Tick) -> Option<Outcome<EndError>> {
+        let ended = |who| self.relay.has_ended(who);
+        let (client, backend) = (ended(Who::Client), ended(Who::Backend));
+        if !client && !backend && !self.backend.is_stalled() {
+            return None;
+        }
+        if now >= self.looks {
+            let error = |link: &Link| socket::take_error(link.socket.as_fd()).ok().flatten();
+            if (client || self.backend.is_stalled())
+                && let Some(error) = error(self.client.link())
+            {
+                let (who, error) = (Who::Client, EndError::Io(error));
+                return Some(match client {
+                    true => Outcome::Unheard { who, error },
+                    false => Outcome::Broke { who, error },
+                });
+            }
+            if backend && let Some(error) = error(self.backend.link()) {
+                let (who, error) = (Who::Backend, EndError::Io(error));
+                return Some(Outcome::Unheard { who, error });
+            }
         }
         if now >= self.looks || self.looks == Tick::NEVER {
             self.looks = now.after(limits::GONE_INTERVAL);
@@ -142,7 +159,14 @@ impl<C: Party, B: Party> Carry for Carrying<'_, C, B> {
         } else {
             tunnel.terms.timeouts.idle
         };
-        if now >= self.active.after(timeout) {
+        // Not as the stall begins: in a bulk transfer there is one after the other.
+        let stalls = self.untaken.is_none() && self.is_stalled();
+        let noted = if stalls {
+            self.active.after(timeout.min(limits::STALL_NOTED))
+        } else {
+            self.active.after(timeout)
+        };
+        if now >= noted {
             // The kernel holds megabytes, which a slow peer may be taking
             // all the while that nothing moves here.
             let queued = (self.client.queued(), self.backend.queued());
@@ -155,11 +179,11 @@ impl<C: Party, B: Party> Carry for Carrying<'_, C, B> {
             if let Some(settles) = self.settles {
                 tunnel.alarm.set(cx, settles);
             }
-            if self.backend.is_stalled()
-                && let Some(error) = self.look_after_client(cx, now)
-            {
-                let (who, error) = (Who::Client, EndError::Io(error));
-                return Poll::Ready(Ok(Outcome::Broke { who, error }));
+            if stalls {
+                tunnel.alarm.set(cx, noted);
+            }
+            if let Some(outcome) = self.look_after_peers(cx, now) {
+                return Poll::Ready(Ok(outcome));
             }
             return tunnel.poll_stop(cx, due).map(Err);
         }
@@ -226,6 +250,11 @@ impl<C: Party, B: Party> Carrying<'_, C, B> {
         }
     }
 
+    /// Whether somebody takes nothing.
+    fn is_stalled(&self) -> bool {
+        self.client.is_stalled() || self.backend.is_stalled()
+    }
+
     /// Whether bytes moved of late, or the client has still to take some.
     fn is_under_way(&self) -> bool {
         let idle = self.active.after(limits::UNDER_WAY);
@@ -240,8 +269,7 @@ impl<C: Party, B: Party> Carrying<'_, C, B> {
             Stop::Deadline => Cause::Idle,
             Stop::Cut | Stop::Closed => stop.cause(),
         };
-        let stalled = self.client.is_stalled() || self.backend.is_stalled();
-        let owed = half_closed || stalled;
+        let owed = half_closed || self.is_stalled();
         let (to_client, mut to_backend) = match stop {
             // In the midst of something, as far as can be told: with an orderly
             // end the client would take a part for the whole.

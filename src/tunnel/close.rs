@@ -71,7 +71,7 @@ terms! {
     Cause {
         /// Both directions ended in order; the side is the one that ended last.
         Eof = "eof",
-        /// The client's TCP stream ended without close_notify
+        /// The TCP stream of a peer that speaks TLS ended without close_notify
         /// (RFC 8446, section 6.1).
         Truncated = "truncated",
         /// The connection was reset, or broke.

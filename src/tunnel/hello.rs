@@ -1,5 +1,5 @@
 //! ClientHellos that rustls does not answer, but a backend may: of TLS that is
-//! passed through, in whatever version.
+//! passed through, in whatever version, for whatever name.
 
 /// What a ClientHello says that routes go by.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -37,7 +37,7 @@ mod unsent;
 pub use close::{Cause, CloseReason, Phase, Side};
 pub(crate) use id::Ids;
 pub(crate) use rates::{Counted, Pace, Rates};
-pub(crate) use record::{Record, Records};
+pub(crate) use record::{Record, Records, canonical};
 pub(crate) use scratch::Scratch;
 pub(crate) use turns::Turns;
 

@@ -143,7 +143,8 @@ impl Tunnel<'_> {
                     return Err(unmade(Phase::Connect, &error));
                 }
             };
-            let due = self.alarm.now().after(share);
+            // No time at all would be time without end.
+            let due = self.alarm.now().after(share.max(limits::TICK)).min(in_all);
             match self.shake_with_backend(end, due).await {
                 Ok(backend) => {
                     self.keep(lease);
@@ -152,8 +153,8 @@ impl Tunnel<'_> {
                 }
                 // The client has seen nothing of it.
                 Err(parting) if parting.side() == Side::Backend && seek.give_up(lease) => {
-                    log::debug!("{parting}; another backend is tried");
-                    parting.close();
+                    log::debug!("{parting}; the search for a backend goes on");
+                    parting.close_at_once().await;
                 }
                 Err(parting) => {
                     client.into_link().socket.reset();
@@ -393,6 +394,11 @@ fn connect_end(error: ConnectError) -> End {
             Side::Backend,
             Cause::Unreachable,
             format!("{peer} cannot be reached: {error}"),
+        ),
+        ConnectError::Unsuited(peer) => (
+            Side::Backend,
+            Cause::Unreachable,
+            format!("{peer} cannot be reached from the client's address, of the other family"),
         ),
         ConnectError::NoPort(peer, error) => (
             Side::Server,

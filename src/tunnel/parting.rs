@@ -50,6 +50,20 @@ impl Parting {
             .any(|(_, farewell)| *farewell != Farewell::Close)
     }
 
+    /// Closes what is still open, once what is unsent has been offered: the alert
+    /// of a backend that is given up. Nobody waits for it to be taken.
+    pub(super) async fn close_at_once(mut self: Box<Self>) {
+        poll_fn(|cx| {
+            let links = [&mut self.client, &mut self.backend];
+            for (link, _) in links.into_iter().flatten() {
+                let _ = link.flush(cx);
+            }
+            Poll::Ready(())
+        })
+        .await;
+        self.close();
+    }
+
     /// Closes what is still open.
     pub(super) fn close(self: Box<Self>) -> Summary {
         for (link, farewell) in [self.client, self.backend].into_iter().flatten() {

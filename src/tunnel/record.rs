@@ -2,7 +2,7 @@
 //! and for the line that tells of its end.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -77,7 +77,7 @@ impl Record {
             number,
             listener,
             accepted: Instant::now(),
-            client: Cell::new(client),
+            client: Cell::new(client.map(canonical)),
             stage: Cell::new(Stage::Handshake),
             closing: Cell::new(false),
             alarm: Cell::new(NO_ALARM),
@@ -93,7 +93,8 @@ impl Record {
         }
     }
 
-    /// The client's address, as the PROXY header has it if there was one.
+    /// The client's address, as the PROXY header has it if there was one; that
+    /// of IPv4 as IPv4 wherever it came in.
     pub(crate) fn client(&self) -> Option<SocketAddr> {
         self.client.get()
     }
@@ -159,11 +160,6 @@ impl Record {
         let service = self.service();
         let negotiated = self.negotiated();
         let backend = self.backend().zip(service);
-        let client = self.client().map(|client| {
-            // A listener for both families shows IPv4 as IPv6 (RFC 4291,
-            // section 2.5.5.2).
-            SocketAddr::new(client.ip().to_canonical(), client.port())
-        });
         TunnelView {
             id: TunnelId {
                 shard,
@@ -175,7 +171,7 @@ impl Record {
                 Stage::Relay => TunnelState::Relay,
                 Stage::Closing => TunnelState::Closing,
             },
-            client,
+            client: self.client(),
             sni: self.name(),
             listener: &self.listener,
             service: service.map(|service| service.name()),
@@ -201,7 +197,7 @@ impl Record {
 
     /// A header of the PROXY protocol says who the client is.
     pub(super) fn claim(&self, client: SocketAddr) {
-        self.client.set(Some(client));
+        self.client.set(Some(canonical(client)));
     }
 
     /// The client has asked for that name. What it asked for first counts.
@@ -248,6 +244,15 @@ impl Record {
     fn age_micros(&self) -> u32 {
         let micros = self.accepted.elapsed().as_micros();
         u32::try_from(micros).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+/// The address as it is told of: a listener for both families has that of an
+/// IPv4 client as IPv6 (RFC 4291, section 2.5.5.2).
+pub(crate) fn canonical(client: SocketAddr) -> SocketAddr {
+    match client.ip().to_canonical() {
+        IpAddr::V4(ip) => (ip, client.port()).into(),
+        IpAddr::V6(_) => client,
     }
 }
 

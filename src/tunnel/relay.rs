@@ -204,6 +204,16 @@ impl<E> Relay<E> {
         !matches!((&self.up, &self.down), (Half::Open, Half::Open))
     }
 
+    /// Whether that end's stream has ended in order, and the other end was told.
+    /// It is not pulled from any more.
+    pub fn has_ended(&self, who: Who) -> bool {
+        let half = match who {
+            Who::Client => &self.up,
+            Who::Backend => &self.down,
+        };
+        matches!(half, Half::Ended)
+    }
+
     fn outcome(&mut self, up_drained: bool, down_drained: bool) -> Poll<Outcome<E>> {
         // A source that broke ends the tunnel as soon as its last bytes are
         // with the other side, whatever the other direction is doing: its sink

@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use rustls::client::UnbufferedClientConnection;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::{ServerName, UnixTime};
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
-use rustls::{ClientConfig, HandshakeKind, ProtocolVersion, ServerConfig};
+use rustls::{AlertDescription, ClientConfig, HandshakeKind, ProtocolVersion, ServerConfig};
 
 use super::alert;
 use super::conversation::Conversation;
@@ -225,10 +225,32 @@ impl<C: Conversation> TlsEnd<C> {
         self.carry.consume(used);
         result?;
         let done = !self.tls.is_handshaking();
+        if !done
+            && *said > 0
+            && let Some(error) = self.has_expired()
+        {
+            // Not a word of our flight is out, so that the alert goes bare.
+            *said = 0;
+            self.fail();
+            let alert = AlertDescription::CertificateExpired;
+            self.link.unsent.keep(&alert::record(alert));
+            return Err(error);
+        }
         if done {
             self.carry.shrink();
         }
         Ok(done)
+    }
+
+    /// Whether the session that a client wants to resume has a certificate in it
+    /// that has expired since. rustls looks at it in a full handshake alone, and
+    /// each resumption gives a new ticket: so it would go on for ever.
+    fn has_expired(&self) -> Option<rustls::Error> {
+        if !C::IS_SERVER || self.tls.handshake_kind() != Some(HandshakeKind::Resumed) {
+            return None;
+        }
+        let leaf = self.tls.peer_certificates()?.first()?;
+        tls::expired(leaf, UnixTime::now())
     }
 
     /// Whether `said` bytes that we have to say at the end of the handshake are
@@ -281,8 +303,12 @@ impl<C: Conversation> TlsEnd<C> {
         self.holds_tickets = false;
     }
 
-    /// Has the peer told why its handshake comes to nothing.
+    /// Has the peer told why its handshake comes to nothing, if that is not done
+    /// yet.
     fn refuse(&mut self, error: &rustls::Error, wire: &mut Wire) {
+        if self.failed {
+            return;
+        }
         if let Some(alert) = alert::instead(error, self.tls.protocol_version()) {
             self.fail();
             self.link.unsent.keep(&alert::record(alert));

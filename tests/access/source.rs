@@ -4,10 +4,13 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 
 use adit::Server;
-use adit::config::{Service, Source, TcpOptions};
+use adit::config::{Backend as To, Balance, Service, Source, TcpOptions};
+use adit::metrics::BackendState;
 
 use crate::support::backend::{self, Backend};
-use crate::{Door, config, echo};
+use crate::support::place::at;
+use crate::support::wait_for;
+use crate::{Door, assert_reset, config, echo, networks};
 
 /// A backend that says who has come.
 fn witness() -> Backend<IpAddr> {
@@ -52,6 +55,48 @@ fn a_transparent_source_is_the_clients_or_refused_at_the_start() {
     echo(&client).expect("an echo");
     drop(client);
     assert_eq!(backend.result(), IpAddr::from([127, 0, 0, 55]));
+}
+
+/// A client of the other family than the backends cannot be served, which is
+/// not their fault. What it does not cost them: others are served as before.
+#[test]
+fn a_client_of_the_other_family_leaves_no_mark_on_backends() {
+    if adit::sys::socket::may_be_transparent().is_err() {
+        println!("passed over: not permitted");
+        return;
+    }
+    let backends = [witness(), witness()];
+    let mut config = config(backends[0].address());
+    let app = &mut config.services[0];
+    app.source = Source::Transparent;
+    app.balance = Balance::First;
+    app.eject.failures = 1;
+    app.backends.push(To::new(at(backends[1].address())));
+    config.listeners[0].proxy_from = networks(&["127.0.0.0/8"]);
+    let door = Door::start(config);
+    let announced = |header: &str| {
+        let mut client = door.connect();
+        client.write_all(header.as_bytes()).expect("sent");
+        client
+    };
+    for count in 1..=3 {
+        assert_reset(announced("PROXY TCP6 2001:db8::7 2001:db8::1 4711 443\r\n"));
+        wait_for("its end", || {
+            (door.closed("connect/backend/unreachable") == count).then_some(())
+        });
+    }
+    let service = &door.stats().services[0];
+    for backend in &service.backends {
+        assert_eq!(
+            (backend.state, backend.connect_failures),
+            (BackendState::Up, 0)
+        );
+    }
+    assert_eq!(service.retries, 0);
+    let client = announced("PROXY TCP4 127.0.0.66 127.0.0.1 4711 443\r\n");
+    echo(&client).expect("an echo");
+    drop(client);
+    assert_eq!(backends[0].result(), IpAddr::from([127, 0, 0, 66]));
 }
 
 #[test]

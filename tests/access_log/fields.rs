@@ -1,6 +1,7 @@
 //! What is in a line.
 
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use adit::config::{Access, AccessFormat, ClientVerify, Listener};
@@ -296,4 +297,41 @@ fn passed_through_and_announced_clients_are_told_as_they_are() {
         (&line["tls_version"], &line["cipher"]),
         (&Value::Null, &Value::Null)
     );
+}
+
+/// A listener for both families: whoever reads the lines, or bans by them, has
+/// no use for `::ffff:127.0.0.1`.
+#[test]
+fn an_ipv4_client_of_a_listener_for_both_families_is_told_as_ipv4() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("access.log");
+    let certificate = Certificate::make(folder.path());
+    let backend = backend::echo();
+    let mut config = config(backend.address(), &certificate, &file);
+    let tls = config.listeners[0].tls.clone();
+    let mut both = Listener::new("*:0".parse().expect("an address"), tls, 0);
+    both.access = Access {
+        deny: vec!["127.0.0.9".parse().expect("a network")],
+        ..Access::default()
+    };
+    config.listeners.push(both);
+    let place = Place::start(config);
+    let shown = &place.stats().listeners[1].address;
+    let port = shown.strip_prefix("*:").expect("both families");
+    let door: SocketAddr = ([127, 0, 0, 1], port.parse().expect("a port")).into();
+
+    visit(door, &trust(&certificate));
+    let line = json(&wait_lines(&file, 1)[0]);
+    let client = line["client"].as_str().expect("an address");
+    assert!(client.starts_with("127.0.0.1:"), "{client}");
+
+    let from: SocketAddr = ([127, 0, 0, 9], 0).into();
+    let denied =
+        socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
+    denied.bind(&from.into()).expect("an address");
+    let _ = denied.connect(&door.into());
+    let line = json(&wait_lines(&file, 2)[1]);
+    assert_eq!(line["cause"], "denied");
+    let client = line["client"].as_str().expect("an address");
+    assert!(client.starts_with("127.0.0.9:"), "{client}");
 }

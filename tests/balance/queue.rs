@@ -2,12 +2,13 @@
 
 use std::num::NonZeroU32;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use adit::Server;
-use adit::config::Queue;
+use adit::config::{Balance, Ejection, Queue};
+use adit::limits;
 
-use crate::fleet::{Tunnel, config, fleet, is_silent, service};
+use crate::fleet::{Numbered, Tunnel, config, fleet, is_silent, service};
 use crate::support::place::Place;
 use crate::support::{PATIENCE, wait_for};
 
@@ -51,6 +52,39 @@ fn who_waits_is_served_in_order() {
     assert_eq!(backends[0].most.load(Ordering::SeqCst), 2);
     let stats = service(&place);
     assert_eq!((stats.queued_total, stats.queue_refused), (3, 0));
+}
+
+/// Who waits for room has it, too, when one that was left alone is not any more;
+/// nobody else has to come for that.
+#[test]
+fn who_waits_is_served_when_an_ejection_ends() {
+    let mut backends = [Numbered::start(0), Numbered::dead(1)];
+    let mut config = config(&backends);
+    let app = &mut config.services[0];
+    app.balance = Balance::First;
+    app.backends[0].max_connections = NonZeroU32::new(1);
+    app.backends[1].max_connections = NonZeroU32::new(9);
+    app.queue = Queue {
+        length: 10,
+        timeout: PATIENCE,
+    };
+    app.eject = Ejection {
+        failures: 1,
+        pause: Duration::from_millis(500),
+    };
+    let place = Place::start(config);
+    let _open = Tunnel::open(&place);
+    // The other one refuses this one, which has none left but the first.
+    let refused = place.connect();
+    waiting(&place, 1);
+    backends[1].revive();
+    let began = Instant::now();
+    let waits = place.connect();
+    assert_eq!(Tunnel::greeted(waits).expect("an answer").number, 1);
+    // When it is looked after anyway.
+    let took = began.elapsed();
+    assert!(took < limits::GONE_INTERVAL * 3 / 4, "{took:?}");
+    assert!(is_silent(&refused, Duration::from_millis(20)));
 }
 
 #[test]

@@ -111,6 +111,50 @@ fn a_version_that_is_long_gone_is_the_backends_matter() {
     }
 }
 
+/// Names that no certificate could be for, but which clients ask for and some
+/// backends answer. The first has a route.
+#[test]
+fn a_name_that_cannot_be_is_the_backends_matter() {
+    let (_b, right) = certificate();
+    let mut tls = connection(client::config(&right, ALL_VERSIONS));
+    let mut hello = Vec::new();
+    tls.write_tls(&mut hello).expect("a hello");
+    let at = hello
+        .windows(9)
+        .position(|part| part == b"localhost")
+        .expect("a name");
+    let heard = {
+        let length = hello.len();
+        move || {
+            Backend::start(move |mut stream: std::net::TcpStream| {
+                let mut bytes = vec![0; length];
+                stream.read_exact(&mut bytes).expect("a hello");
+                stream.write_all(b"!").expect("sent");
+                bytes
+            })
+        }
+    };
+    let (default, named) = (heard(), heard());
+    let mut config = config(None, &[default.address(), named.address()]);
+    config.listeners[0].passthrough = true;
+    config.listeners[0].routes = vec![by_name(&["app.x.123"], 1)];
+    let place = Place::start(config);
+    for (name, backend) in [
+        ("app.x.123", &named),
+        ("host:8443", &default),
+        ("*.exa.org", &default),
+        ("bücher.d", &default),
+    ] {
+        hello[at..at + 9].copy_from_slice(name.as_bytes());
+        let mut tcp = place.connect();
+        tcp.write_all(&hello).expect("sent");
+        let mut answer = [0];
+        tcp.read_exact(&mut answer).expect(name);
+        assert_eq!(&answer, b"!", "{name}");
+        assert!(backend.result() == hello, "{name}");
+    }
+}
+
 #[test]
 fn what_is_no_tls_gets_nowhere() {
     let (_b, right) = certificate();

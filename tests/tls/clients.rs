@@ -1,14 +1,18 @@
 //! Certificates of clients.
 
 use std::path::Path;
-use std::time::SystemTime;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use adit::config::{ClientVerify, ServerTls, SubjectPattern};
 use adit::tls::{ServerParts, Subject};
-use rustls::{AlertDescription, Error};
+use rustls::crypto::aws_lc_rs::default_provider;
+use rustls::{AlertDescription, ClientConfig, Error, RootCertStore};
 
 use crate::authority::{Authority, write};
 use crate::place::{Place, from};
+use crate::support::client::{self, Client, End};
+use crate::support::wait_for;
 use crate::visitor::{EACH, Visitor};
 
 /// A server's certificate, and clients judged by the authority.
@@ -130,6 +134,60 @@ fn a_list_out_of_date_is_warned_of_and_refuses() {
         "{refused:?}"
     );
     Visitor::new(None).visit(place.address).expect("not asked");
+}
+
+/// A session does not outlive the certificate that it was made with, though
+/// each resumption gives a new ticket.
+#[test]
+fn a_session_ends_with_the_certificate() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let ours = Authority::new("ours");
+    let (_, verify) = asking(folder.path(), &ours, true);
+    let site = ours.issue(&["localhost"]);
+    let tls = from(&[&write(folder.path(), "localhost.pem", site.pem())]);
+    let place = Place::start(judging(&tls, &verify));
+    let mut roots = RootCertStore::empty();
+    roots.add(ours.0.der().clone()).expect("an authority");
+    let brief = ours.issue_with(&["brief"], &rcgen::PKCS_ECDSA_P256_SHA256, |params| {
+        params.not_after = (SystemTime::now() + Duration::from_secs(3)).into();
+    });
+    let visit = |config: &Arc<ClientConfig>| -> Result<bool, End> {
+        let client = Client::shake(client::tcp(place.address), config)?;
+        client.send(b"!").expect("sent");
+        assert_eq!(client.receive_exact(1), b"!");
+        Ok(client.resumed())
+    };
+    let configs = EACH.map(|versions| {
+        let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_protocol_versions(versions)
+            .expect("versions")
+            .with_root_certificates(roots.clone())
+            .with_client_auth_cert(vec![brief.der()], brief.private())
+            .expect("an identity");
+        let config = Arc::new(config);
+        assert_eq!(visit(&config), Ok(false));
+        config
+    });
+    for config in configs {
+        let end = wait_for("its end", || match visit(&config) {
+            Ok(resumed) => {
+                assert!(resumed);
+                None
+            }
+            Err(end) => Some(end),
+        });
+        let expired = Error::AlertReceived(AlertDescription::CertificateExpired);
+        assert_eq!(end, End::Tls(expired));
+    }
+    assert!(place.stats().total.handshakes_resumed > 0);
+    let refused = "handshake/client/bad-certificate";
+    wait_for("both refusals", || {
+        let closed = place.stats().total.closed;
+        closed
+            .iter()
+            .any(|close| close.reason.to_string() == refused && close.count == 2)
+            .then_some(())
+    });
 }
 
 #[test]

@@ -2,12 +2,14 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::Shutdown;
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
 use std::thread;
 
 use crate::support::adit::{Adit, Setup};
 use crate::support::backend::{self, Backend, Ended};
 use crate::support::client::{Client, End};
-use crate::support::pattern;
+use crate::support::{pattern, wait_for};
 
 const LENGTH: u64 = 8 << 20;
 
@@ -65,6 +67,53 @@ fn the_backend_ends_and_the_client_goes_on() {
     let (check, ended) = backend.result();
     assert_eq!((check.seen, ended), (LENGTH, Ended::Eof));
     adit.assert_closes(1, "relay/client/eof");
+}
+
+/// Who has ended its stream is not read any more, and is missed all the same
+/// when it resets its connection, though nobody sends it anything.
+#[test]
+fn a_client_that_ends_and_then_resets_is_gone() {
+    for fin in [false, true] {
+        let (told, ended) = channel();
+        let told = Mutex::new(told);
+        let backend = Backend::start(move |mut stream| {
+            // With it go the session tickets, of which a reset could be told.
+            stream.write_all(b"!").expect("a greeting");
+            let end = backend::read_all(&mut stream, |_| ());
+            told.lock().expect("no panic").send(end).expect("heard");
+            wait_for("a reset", || stream.take_error().ok().flatten());
+        });
+        let adit = Adit::start(backend.address());
+        let client = Client::connect(&adit);
+        assert_eq!(client.receive_exact(1), b"!");
+        client.close_notify();
+        if fin {
+            client.fin();
+        }
+        assert_eq!(ended.recv(), Ok(Ended::Eof));
+        client.reset();
+        adit.assert_closes(1, "relay/client/reset");
+        backend.result();
+    }
+}
+
+#[test]
+fn a_backend_that_ends_and_then_resets_is_gone() {
+    let (go, read) = channel();
+    let read = Mutex::new(read);
+    let backend = Backend::start(move |mut stream| {
+        stream.write_all(b"answer").expect("sent");
+        stream.shutdown(Shutdown::Write).expect("half a connection");
+        read.lock().expect("no panic").recv().expect("it is read");
+        backend::reset(stream);
+    });
+    let adit = Adit::start(backend.address());
+    let client = Client::connect(&adit);
+    assert_eq!(client.receive_all(), (b"answer".to_vec(), End::CloseNotify));
+    assert_eq!(client.tcp_end(), Ended::Eof);
+    go.send(()).expect("it waits");
+    backend.result();
+    adit.assert_closes(1, "relay/backend/reset");
 }
 
 /// By option, what a client did not say to be whole is not passed on as whole;

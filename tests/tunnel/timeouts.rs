@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
+use adit::limits;
+
 use crate::support::adit::Setup;
 use crate::support::backend::{self, Backend, Ended};
 use crate::support::client::{Client, End, tcp};
@@ -86,6 +88,34 @@ fn idle_with_a_client_that_does_not_read() {
     assert!(seen > 0);
     assert!(matches!(end, End::Reset | End::Fin), "{end:?}");
     adit.assert_closes(1, "relay/server/idle");
+}
+
+/// That is found out in one idle time, and not in two.
+#[test]
+fn a_client_that_takes_nothing_is_idle_in_time() {
+    let backend = Backend::start(|mut stream| {
+        backend::write_pattern(&mut stream, u64::MAX).expect_err("an end");
+    });
+    let idle = Duration::from_secs(3);
+    let adit = Setup::new(backend.address())
+        .setting("timeouts: (idle: \"3s\")")
+        .start();
+    let client = Client::connect(&adit);
+    let mut last = 0;
+    let mut since = Instant::now();
+    adit.wait_stats("the end", |stats| {
+        if stats.total.bytes_down != last {
+            (last, since) = (stats.total.bytes_down, Instant::now());
+        }
+        !stats.total.closed.is_empty()
+    });
+    let took = since.elapsed();
+    // Then it is given the time to take what is its own, twice.
+    let most = idle * 7 / 4 + 2 * limits::LINGER_TIMEOUT;
+    assert!(last > 0 && took < most, "{took:?}");
+    adit.assert_closes(1, "relay/server/idle");
+    drop(client);
+    backend.result();
 }
 
 #[test]

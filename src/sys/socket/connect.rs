@@ -41,6 +41,17 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// Whether a connection can be made so at all: IPv4 does not come from IPv6,
+    /// nor the other way round.
+    pub fn suits(&self, peer: &Peer) -> bool {
+        match (self.source, peer) {
+            (Some(source), Peer::Tcp(peer)) => {
+                source.to_canonical().is_ipv4() == peer.ip().to_canonical().is_ipv4()
+            }
+            _ => true,
+        }
+    }
+
     /// Sets what has to be set before the socket is connected to that address.
     /// A source is bound without a port, which the kernel then chooses at
     /// connecting: so the port need only differ among connections to the same
