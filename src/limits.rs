@@ -139,6 +139,11 @@ pub const BACKLOG_MAX: u32 = 1 << 20;
 /// which is under 128 KiB.
 pub const BUFFER_SIZE_DEFAULT: usize = 48 * 1024;
 
+/// How many times as much is taken in one turn where there is much to take, and
+/// the kernel has room for all of it on the other side, so that nothing of it
+/// waits here. [`BUFFER_SIZE_MAX`] at most.
+pub const BULK_FACTOR: usize = 2;
+
 /// The least `buffer_size`.
 pub const BUFFER_SIZE_MIN: usize = 1024;
 

@@ -42,6 +42,15 @@ pub(super) struct Carrying<'a, C, B> {
     looks: Tick,
     /// What the client sent before there was a backend.
     early: Kept,
+    bulk: Bulk,
+}
+
+/// In which direction there was as much to take as a turn takes, so that the
+/// next one may take more.
+#[derive(Clone, Copy, Default)]
+struct Bulk {
+    up: bool,
+    down: bool,
 }
 
 impl<'a, C: Party, B: Party> Carrying<'a, C, B> {
@@ -57,7 +66,27 @@ impl<'a, C: Party, B: Party> Carrying<'a, C, B> {
             settles: Some(now.after(limits::SETTLING)),
             looks: Tick::NEVER,
             early: Kept::default(),
+            bulk: Bulk::default(),
         }
+    }
+
+    /// What the next turn takes from the client, and from the backend: more
+    /// than `take` where there is much, and the other side has room for it. So
+    /// fewer calls of the kernel carry it, and fewer wake-ups of those who get
+    /// it; and nothing more waits here when they do not keep pace.
+    fn takes(&self, take: usize) -> (usize, usize) {
+        let bulk = Scratch::in_bulk(take);
+        let most = |is_much: bool, has_room: &dyn Fn(usize) -> bool| {
+            if is_much && has_room(bulk) {
+                bulk
+            } else {
+                take
+            }
+        };
+        (
+            most(self.bulk.up, &|bytes| self.backend.has_room(bytes)),
+            most(self.bulk.down, &|bytes| self.client.has_room(bytes)),
+        )
     }
 
     /// The same with bytes of the client's in front.
@@ -130,16 +159,24 @@ impl<C: Party, B: Party> Carry for Carrying<'_, C, B> {
             let who = Who::Backend;
             return Poll::Ready(Ok(Outcome::Broke { who, error }));
         }
-        for _ in 0..limits::TURNS_PER_POLL {
+        let mut taken = 0;
+        while taken < limits::TURNS_PER_POLL {
+            let (from_client, from_backend) = self.takes(take);
+            taken += from_client.max(from_backend).div_ceil(take);
             let (progress, over) = self.relay.turn(
-                &mut self.client.wired(cx.waker(), &mut scratch.wire, take),
+                &mut self
+                    .client
+                    .wired(cx.waker(), &mut scratch.wire, from_client),
                 &mut self
                     .backend
-                    .wired(cx.waker(), &mut scratch.backend_wire, take),
+                    .wired(cx.waker(), &mut scratch.backend_wire, from_backend),
                 &mut scratch.plain,
             );
-            let (up, down) = (progress.up as u64, progress.down as u64);
-            tunnel.carried(up, down);
+            tunnel.carried(progress.up as u64, progress.down as u64);
+            self.bulk = Bulk {
+                up: progress.up >= take,
+                down: progress.down >= take,
+            };
             moved |= progress.live;
             if let Poll::Ready(outcome) = over {
                 return Poll::Ready(Ok(outcome));

@@ -19,8 +19,8 @@ pub(crate) trait Party: Sized {
     where
         Self: 'a;
 
-    /// This end for the length of one poll. In plaintext it takes at most
-    /// `take` bytes a turn; in TLS, what there is room for in `wire`.
+    /// This end for the length of one turn, in which it takes at most `take`
+    /// bytes; in TLS, beside a record that was begun before.
     fn wired<'a>(
         &'a mut self,
         waker: &'a Waker,
@@ -54,6 +54,15 @@ pub(crate) trait Party: Sized {
     /// Bytes that the peer has not taken yet.
     fn queued(&self) -> usize {
         self.link().queued()
+    }
+
+    /// Whether the kernel takes so many bytes to be sent, and those that sealing
+    /// adds, if they are handed to it now.
+    fn has_room(&self, bytes: usize) -> bool {
+        // It counts what it needs to keep them as well.
+        let needed = bytes + bytes / 4;
+        let room = socket::send_room(self.link().socket.as_fd());
+        room.is_ok_and(|room| room >= needed)
     }
 
     /// Has the kernel find out when the peer is no longer there.

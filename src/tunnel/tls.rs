@@ -438,11 +438,17 @@ impl<C: Conversation> TlsEnd<C> {
 impl<C: Conversation + 'static> Party for TlsEnd<C> {
     type Wired<'a> = WiredTls<'a, C>;
 
-    fn wired<'a>(&'a mut self, waker: &'a Waker, wire: &'a mut Wire, _: usize) -> WiredTls<'a, C> {
+    fn wired<'a>(
+        &'a mut self,
+        waker: &'a Waker,
+        wire: &'a mut Wire,
+        take: usize,
+    ) -> WiredTls<'a, C> {
         WiredTls {
             end: self,
             cx: Context::from_waker(waker),
             wire,
+            take,
         }
     }
 
@@ -519,6 +525,7 @@ pub(crate) struct WiredTls<'a, C> {
     end: &'a mut TlsEnd<C>,
     cx: Context<'a>,
     wire: &'a mut Wire,
+    take: usize,
 }
 
 impl<C: Conversation + 'static> WiredTls<'_, C> {
@@ -539,7 +546,7 @@ impl<C: Conversation + 'static> WiredTls<'_, C> {
     /// Bytes from the socket, behind what was carried over. `None` at its end.
     fn receive(&mut self) -> Poll<io::Result<Option<usize>>> {
         let carried = self.end.carry.len();
-        let room = self.wire.receiving();
+        let room = self.wire.receiving_up_to(self.take);
         if carried >= room.len() {
             return Poll::Ready(Err(io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -589,7 +596,9 @@ impl<C: Conversation + 'static> End for WiredTls<'_, C> {
                     }
                 }
             };
-            let opened = self.end.open(&mut self.wire.receiving()[..filled], plain);
+            let opened = self
+                .end
+                .open(&mut self.wire.receiving_up_to(filled)[..filled], plain);
             if opened > 0 {
                 return Poll::Ready(Ok(Pulled::Bytes(opened)));
             }

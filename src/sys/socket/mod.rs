@@ -25,8 +25,8 @@ pub use connect::{
 };
 pub use options::{
     acknowledge, ask_tcp, ask_tcp_anew, local_address, peer_address, prepare_for_accepting,
-    set_backlog, set_keepalive, set_linger_reset, set_nodelay, shutdown_write, take_error,
-    unsent_bytes,
+    send_room, set_backlog, set_keepalive, set_linger_reset, set_nodelay, shutdown_write,
+    take_error, unsent_bytes,
 };
 pub use pass::{Arrival, Channel};
 pub use passed::{adopt, bind_beside, bound_to};

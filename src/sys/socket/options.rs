@@ -110,6 +110,33 @@ pub fn unsent_bytes(fd: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(u32::try_from(bytes).unwrap_or(0))
 }
 
+/// How many more bytes the kernel takes to be sent, about: what its buffer has
+/// room for, less what it counts for its own overhead (SO_MEMINFO, linux/
+/// sock_diag.h). A buffer that is still to grow with the connection is taken as
+/// it is.
+pub fn send_room(fd: BorrowedFd<'_>) -> io::Result<usize> {
+    // The first of `enum` SK_MEMINFO_*.
+    const SNDBUF: usize = 3;
+    const WMEM_QUEUED: usize = 5;
+    const VARS: usize = 9;
+    let mut info = [0u32; VARS];
+    let mut length = size_of_val(&info) as libc::socklen_t;
+    // SAFETY: it writes no more than `length` bytes to where we point.
+    let outcome = unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if outcome < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(info[SNDBUF].saturating_sub(info[WMEM_QUEUED]) as usize)
+}
+
 /// Ends our direction: the peer reads end-of-file after all that was sent.
 pub fn shutdown_write(fd: BorrowedFd<'_>) -> io::Result<()> {
     SockRef::from(&fd).shutdown(Shutdown::Write)
@@ -196,6 +223,21 @@ mod tests {
         let mut received = Vec::new();
         server.read_to_end(&mut received).unwrap();
         assert_eq!(received.len(), sent);
+    }
+
+    #[test]
+    fn room_to_send_is_what_the_kernel_then_takes() {
+        let (client, server) = tcp_pair();
+        let room = send_room(client.as_fd()).unwrap();
+        assert!(room > 0);
+        let bytes = vec![0; room / 2];
+        assert_eq!(send(client.as_fd(), &bytes).unwrap(), bytes.len());
+        while send(client.as_fd(), &bytes).is_ok() {}
+        // Segments are let in whole that begin before its end.
+        assert!(send_room(client.as_fd()).unwrap() < room / 2);
+        drop(server);
+        let (left, _right) = UnixStream::pair().unwrap();
+        assert!(send_room(left.as_fd()).unwrap() > 0);
     }
 
     #[test]

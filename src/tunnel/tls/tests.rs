@@ -30,6 +30,9 @@ struct Server {
     scratch: Scratch,
 }
 
+/// What a turn takes.
+const TAKE: usize = limits::BUFFER_SIZE_MIN;
+
 impl Server {
     async fn shake(&mut self) -> Result<Session, HandshakeError> {
         poll_fn(|cx| self.end.poll_handshake(cx, &mut self.scratch.wire)).await
@@ -37,7 +40,7 @@ impl Server {
 
     fn poll_pull(&mut self, cx: &Context<'_>) -> Poll<Result<Option<Vec<u8>>, EndError>> {
         let Scratch { wire, plain, .. } = &mut self.scratch;
-        let pulled = ready!(self.end.wired(cx.waker(), wire, 0).pull(plain))?;
+        let pulled = ready!(self.end.wired(cx.waker(), wire, TAKE).pull(plain))?;
         Poll::Ready(Ok(match pulled {
             Pulled::Bytes(n) => Some(plain[..n].to_vec()),
             Pulled::Eof => None,
@@ -58,7 +61,7 @@ impl Server {
 
     async fn push(&mut self, bytes: &[u8]) -> Result<(), EndError> {
         poll_fn(|cx| {
-            let mut wired = self.end.wired(cx.waker(), &mut self.scratch.wire, 0);
+            let mut wired = self.end.wired(cx.waker(), &mut self.scratch.wire, TAKE);
             Poll::Ready(wired.push(bytes))
         })
         .await?;
@@ -68,7 +71,7 @@ impl Server {
     async fn flush(&mut self) -> Result<(), EndError> {
         poll_fn(|cx| {
             self.end
-                .wired(cx.waker(), &mut self.scratch.wire, 0)
+                .wired(cx.waker(), &mut self.scratch.wire, TAKE)
                 .flush()
         })
         .await
@@ -77,7 +80,7 @@ impl Server {
     async fn finish(&mut self) -> Result<(), EndError> {
         poll_fn(|cx| {
             self.end
-                .wired(cx.waker(), &mut self.scratch.wire, 0)
+                .wired(cx.waker(), &mut self.scratch.wire, TAKE)
                 .finish()
         })
         .await
@@ -178,7 +181,7 @@ fn between<T: Send + 'static>(
         );
         server(Server {
             end: end.expect("a connection"),
-            scratch: Scratch::new(limits::BUFFER_SIZE_MIN),
+            scratch: Scratch::new(TAKE),
         })
         .await;
     });
