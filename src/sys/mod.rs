@@ -25,8 +25,8 @@
 //!   there is.
 //!
 //! Unsafe code is needed to hand pointers to system calls that neither the
-//! standard library nor socket2 makes, and to stand in for a function of
-//! liburing. Nothing here knows of tunnels or shards, and nothing here waits.
+//! standard library nor socket2 makes, and to stand in for functions of liburing
+//! and of the C library. Nothing here knows of tunnels or shards, and nothing here waits.
 
 #![allow(unsafe_code)]
 

@@ -1,8 +1,8 @@
 //! The functions of liburing that the linker sends here (`build.rs`), as far as
 //! they are about what is submitted and what completes.
 //!
-//! None of them can be undefined where it is not linked in, so they call what
-//! the originals call, and not the originals.
+//! They call what the originals call, and not the originals, whose names
+//! (`__real_…`) are undefined where nothing is wrapped.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{c_int, c_uint, c_void};

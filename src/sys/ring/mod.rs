@@ -1,4 +1,9 @@
-//! How every ring of this process is set up.
+//! How every ring of this process is set up, and what goes over it.
+//!
+//! `submit` decides what of an executor's submissions reaches the kernel, and
+//! `held` which of them wait; `hooks` are the functions of liburing that they
+//! stand in for, and `queues` its structures. `barrier` is what an executor needs
+//! before it sleeps. The set-up is here.
 //!
 //! glommio has no setting for `IORING_SETUP_COOP_TASKRUN` (kernel 5.19,
 //! io_uring_setup(2)). Without it each completion interrupts the core that it
