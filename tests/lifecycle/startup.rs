@@ -146,6 +146,39 @@ fn an_address_of_another_machine_is_a_runtime_failure() {
 /// Runs with this certificate and key, is refused as a configuration error,
 /// and the file at fault is named.
 #[track_caller]
+/// The operator's own error, though it takes this machine to find it: the exit
+/// code is that of `adit check`.
+#[test]
+fn what_a_configuration_cannot_have_is_a_configuration_error() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let certificate = Certificate::make(folder.path());
+    let nowhere = (IpAddr::from([127, 0, 0, 1]), 9).into();
+    let listener = listener("127.0.0.1:0", &certificate, nowhere);
+    for (settings, part) in [
+        ("shards: 2, max_connections: 1", "max_connections"),
+        ("cpus: \"4095\"", "CPU 4095"),
+        ("tcp: (congestion: \"nosuch\")", "nosuch"),
+        ("log: (file: \"/nonexistent/x.log\")", "/nonexistent"),
+    ] {
+        let ron = match settings.strip_prefix("tcp") {
+            Some(_) => format!(
+                "(listeners: [{}])",
+                listener.replace("(address", &format!("({settings}, address"))
+            ),
+            None => format!("(listeners: [{listener}], {settings})"),
+        };
+        program::configure(folder.path(), &ron);
+        let file = folder.path().join("adit.ron");
+        let file = file.to_str().expect("text");
+        for command in ["run", "check"] {
+            let ended = program::run(folder.path(), &[command, "--config", file]);
+            let said = format!("{}{}", ended.out, ended.err);
+            assert_eq!(ended.code, Some(2), "{command}, {settings}: {said}");
+            assert!(said.contains(part), "{command}, {settings}: {said}");
+        }
+    }
+}
+
 fn assert_refused(folder: &Path, cert: &Path, key: &Path, fault: &Path, part: &str) {
     let backend = SocketAddr::from(([127, 0, 0, 1], 9));
     let certificate = Certificate::make(folder);
