@@ -62,8 +62,8 @@ impl Logger {
     ///
     /// # Errors
     ///
-    /// [`Error::System`] when the thread cannot be started, or a file cannot be
-    /// opened.
+    /// [`Error::System`] when the thread cannot be started, [`Error::Demand`] when
+    /// a file cannot be opened.
     pub fn start(config: &config::Log) -> Result<Self, Error> {
         Self::with(config, Console::standard())
     }

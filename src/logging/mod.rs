@@ -73,9 +73,10 @@ static INSTALLED: OnceLock<Logger> = OnceLock::new();
 ///
 /// # Errors
 ///
-/// [`Error::System`] when the process has a logger already, the thread cannot be
-/// started, or the log file cannot be opened. That nothing answers at the syslog daemon's socket is no
-/// error: lines go to the console until something does.
+/// [`Error::System`] when the process has a logger already, or the thread cannot
+/// be started; [`Error::Demand`] when the log file cannot be opened. That nothing
+/// answers at the syslog daemon's socket is no error: lines go to the console
+/// until something does.
 pub fn install(config: &config::Log) -> Result<Guard, Error> {
     let taken = || Error::System("the process has a logger already: install one only".into());
     INSTALLED.set(Logger::start(config)?).map_err(|_| taken())?;

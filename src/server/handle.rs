@@ -126,7 +126,7 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// [`Error::Identity`] and [`Error::System`] as [`Server::new`](crate::Server::new) has them;
+    /// [`Error::Identity`], [`Error::Demand`] and [`Error::System`] as [`Server::new`](crate::Server::new) has them;
     /// also for a change that needs a restart (the number of shards, their
     /// CPUs). [`Error::Stopped`] if the server is not running.
     pub fn reload(&self, config: Config) -> Result<(), Error> {

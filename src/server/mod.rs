@@ -85,7 +85,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`Error::System`] for what this machine, or so many shards, cannot do.
+    /// [`Error::Demand`] for what this machine, or so many shards, cannot do;
+    /// [`Error::System`] if its CPUs cannot be listed.
     pub fn check(config: &Config) -> Result<(), Error> {
         demands::check(config, &Layout::of(config)?.shards)
     }
@@ -97,7 +98,8 @@ impl Server {
     /// # Errors
     ///
     /// [`Error::Identity`] for a certificate or key that cannot be used,
-    /// [`Error::System`] for what the machine refuses. Nothing is left bound.
+    /// [`Error::Demand`] for what cannot be had here, [`Error::System`] for what
+    /// the machine refuses. Nothing is left bound.
     pub fn new(config: Config) -> Result<Self, Error> {
         Self::inheriting(config, Inheritance::default())
     }

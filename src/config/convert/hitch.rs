@@ -288,35 +288,34 @@ fn workers(item: &Item<'_>, draft: &mut Draft<'_>) -> Result<(), SyntaxError> {
 }
 
 fn timeout(key: &'static str, item: &Item<'_>, draft: &mut Draft<'_>) -> Result<(), SyntaxError> {
-    let (value, span) = item.text()?;
-    let number = whole(value, span)?;
-    if number == 0 {
-        draft.without(item.span, "adit always has this limit; its default stands");
-        return Ok(());
+    let never = "adit always has this limit; its default stands";
+    if let Some(setting) = time(item, draft, never)? {
+        draft.timeouts.push((key, setting));
     }
-    let (value, changed) = seconds(number);
-    if changed {
-        draft.changed(
-            item.span,
-            &format!("became {value}, the longest that adit takes"),
-        );
-    }
-    let setting = draft.setting(item.span, value);
-    draft.timeouts.push((key, setting));
     Ok(())
 }
 
 /// How often the backend's name is resolved anew.
 fn refresh(item: &Item<'_>, draft: &mut Draft<'_>) -> Result<(), SyntaxError> {
+    let never = "adit always resolves names anew; every 30 s, unless resolve in the service says \
+                 otherwise";
+    if let Some(setting) = time(item, draft, never)? {
+        draft.service.push(("resolve", setting));
+    }
+    Ok(())
+}
+
+/// So many seconds. Of 0 the note is `never`.
+fn time(
+    item: &Item<'_>,
+    draft: &mut Draft<'_>,
+    never: &str,
+) -> Result<Option<Setting>, SyntaxError> {
     let (value, span) = item.text()?;
     let number = whole(value, span)?;
     if number == 0 {
-        draft.without(
-            item.span,
-            "adit always resolves names anew; every 30 s, unless resolve in the service says \
-             otherwise",
-        );
-        return Ok(());
+        draft.without(item.span, never);
+        return Ok(None);
     }
     let (value, changed) = seconds(number);
     if changed {
@@ -325,9 +324,7 @@ fn refresh(item: &Item<'_>, draft: &mut Draft<'_>) -> Result<(), SyntaxError> {
             &format!("became {value}, the longest that adit takes"),
         );
     }
-    let setting = draft.setting(item.span, value);
-    draft.service.push(("resolve", setting));
-    Ok(())
+    Ok(Some(draft.setting(item.span, value)))
 }
 
 /// The items that count: of repeated keys the last, but for those that may be

@@ -72,8 +72,8 @@ impl AccessLog {
     ///
     /// # Errors
     ///
-    /// [`Error::System`] when a file cannot be opened, or the thread not be
-    /// started. That nothing answers at a daemon's socket is no error: lines
+    /// [`Error::Demand`] when a file cannot be opened, [`Error::System`] when the
+    /// thread cannot be started. That nothing answers at a daemon's socket is no error: lines
     /// are lost, and counted, until something does.
     pub(crate) fn start(config: &config::AccessLog) -> Result<Self, Error> {
         let target = Target::open(&config.sink).map_err(Error::Demand)?;

@@ -82,34 +82,31 @@ impl Proxy {
             ));
         }
         let mut way = ways.pop();
-        let extras = [
-            ("Authority", self.authority),
-            ("Ssl", self.ssl),
-            ("", self.certificate),
-        ];
+        let extras = [("Authority", self.authority), ("Ssl", self.ssl)];
         if let Some((_, line, Way::Two)) = &mut way {
             // hitch says of itself which protocol was agreed on.
             let mut tlvs = vec!["Alpn"];
             for (tlv, said) in extras {
-                match said {
-                    Some((true, span, _)) if tlv.is_empty() => draft.without(
-                        span,
-                        "adit does not send the certificate itself: Ssl, among the tlvs of \
-                         proxy_protocol, has its common name and whether it was verified",
-                    ),
-                    Some((false, span, _)) if tlv.is_empty() => draft.same(span),
-                    None if tlv.is_empty() => {}
-                    None => tlvs.push(tlv),
-                    Some((on, _, said)) => {
-                        *line = line.clone().and(&said);
-                        tlvs.extend(on.then_some(tlv));
-                    }
-                }
+                let on = said.is_none_or(|(on, _, said)| {
+                    *line = line.clone().and(&said);
+                    on
+                });
+                tlvs.extend(on.then_some(tlv));
             }
             line.value = format!("(version: 2, tlvs: [{}])", tlvs.join(", "));
+            match self.certificate {
+                Some((true, span, _)) => draft.without(
+                    span,
+                    "adit does not send the certificate itself: Ssl, among the tlvs of \
+                     proxy_protocol, has its common name and whether it was verified",
+                ),
+                Some((false, span, _)) => draft.same(span),
+                None => {}
+            }
         } else {
             // Without write-proxy-v2 they do nothing in hitch either.
-            for (_, span, _) in extras.into_iter().filter_map(|(_, said)| said) {
+            let extras = extras.into_iter().map(|(_, said)| said);
+            for (_, span, _) in extras.chain([self.certificate]).flatten() {
                 draft.same(span);
             }
         }
