@@ -19,6 +19,7 @@ mod privileges;
 mod reload;
 mod run;
 mod service;
+mod signals;
 mod source;
 mod stats;
 mod ticket_keys;

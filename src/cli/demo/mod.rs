@@ -20,6 +20,7 @@ use adit::{Server, http, logging};
 use super::exit::{Exit, Failure};
 use super::plan::Overrides;
 use super::privileges::Privileges;
+use super::signals::Steering;
 use super::upgrade::Succession;
 use super::{output, run};
 
@@ -46,7 +47,7 @@ pub(crate) fn run(overrides: &Overrides) -> Result<Exit, Failure> {
 
     let privileges = Privileges::prepare(&config, None)?;
     let _log = logging::install(&config.log)?;
-    let signals = run::Steering::signals()?;
+    let signals = Steering::signals()?;
     port_is_free()?;
     let metrics = exporter::Prepared::new(config.metrics.as_ref(), Vec::new(), &[])?;
     let server = Server::new(config.clone())?;
