@@ -158,6 +158,7 @@ fn every_handshake_is_one_that_the_server_has_seen() {
         "/closes/clean",
         "/latency/operation/count",
         "/latency/handshake/count",
+        "/latency/answer/count",
     ] {
         assert_eq!(count(&json, path), 41, "{path}");
     }
@@ -176,6 +177,9 @@ fn every_handshake_is_one_that_the_server_has_seen() {
         .map(|name| latency[*name].as_f64().expect(name))
         .collect();
     assert!(in_order.is_sorted() && in_order[0] > 0.0, "{latency}");
+    let least = |name: &str| number(&json, &format!("/latency/{name}/min_us"));
+    let longer = ["handshake", "answer", "operation"].map(least);
+    assert!(longer.is_sorted(), "{longer:?}");
     let rate = number(&json, "/operations") / number(&json, "/seconds");
     assert!((rate / number(&json, "/operations_per_second") - 1.0).abs() < 1e-6);
     let steps = json["rate"]["operations"].as_array().expect("steps");
@@ -188,6 +192,7 @@ fn without_an_echo_not_a_byte_is_sent() {
     let adit = Adit::start(backend.address());
     let json = figures("handshake -n 5 --no-echo", adit.address());
     assert_eq!(count(&json, "/operations"), 5);
+    assert!(json["latency"].get("answer").is_none());
     adit.closes(5);
     assert_eq!(adit.stats().total.bytes_up, 0);
 }

@@ -16,7 +16,9 @@ pub(crate) enum Figure {
     MemoryPerTunnel,
     /// µs until a handshake is complete.
     Handshake(Quantile),
-    /// µs until an operation is.
+    /// µs until a new connection has its answer.
+    Answer(Quantile),
+    /// µs until an operation is complete.
     Operation(Quantile),
 }
 
@@ -61,13 +63,17 @@ impl Figure {
             }
             Self::MemoryPerTunnel => measured.memory_bytes_per_tunnel.map(|bytes| bytes / 1000.0),
             Self::Handshake(quantile) => latency("handshake", quantile),
+            Self::Answer(quantile) => latency("answer", quantile),
             Self::Operation(quantile) => latency("operation", quantile),
         }
     }
 
     /// Whether it is a time that a client waits, rather than a cost.
     pub(crate) fn is_latency(self) -> bool {
-        matches!(self, Self::Handshake(_) | Self::Operation(_))
+        matches!(
+            self,
+            Self::Handshake(_) | Self::Answer(_) | Self::Operation(_)
+        )
     }
 }
 
@@ -198,34 +204,19 @@ fn rows() -> Vec<Row> {
         ),
         cost("idle", "idle tunnel", "kB", Figure::MemoryPerTunnel, None),
     ];
-    type Wait = (&'static str, &'static str, fn(Quantile) -> Figure);
-    let waits: [Wait; 8] = [
-        (
-            "handshake-1",
-            "full handshake, one after another",
-            Figure::Handshake,
-        ),
-        ("handshake", "full handshake, 8 at once", Figure::Handshake),
-        ("resumed", "resumed handshake, 8 at once", Figure::Handshake),
-        (
-            "rsa",
-            "full handshake, RSA-2048, 8 at once",
-            Figure::Handshake,
-        ),
-        ("trip-1k", "1-KiB round trip, 64 tunnels", Figure::Operation),
-        (
-            "trip-16k",
-            "16-KiB round trip, 64 tunnels",
-            Figure::Operation,
-        ),
-        ("trip-1k-1", "1-KiB round trip, 1 tunnel", Figure::Operation),
-        (
-            "trip-1k-rate",
-            "1-KiB round trip, fixed rate",
-            Figure::Operation,
-        ),
+    let connections = [
+        ("handshake-1", "full handshake, one after another"),
+        ("handshake", "full handshake, 8 at once"),
+        ("resumed", "resumed handshake, 8 at once"),
+        ("rsa", "full handshake, RSA-2048, 8 at once"),
     ];
-    for (scenario, title, figure) in waits {
+    let trips = [
+        ("trip-1k", "1-KiB round trip, 64 tunnels"),
+        ("trip-16k", "16-KiB round trip, 64 tunnels"),
+        ("trip-1k-1", "1-KiB round trip, 1 tunnel"),
+        ("trip-1k-rate", "1-KiB round trip, fixed rate"),
+    ];
+    let mut wait = |scenario, title: &str, figure: fn(Quantile) -> Figure| {
         for quantile in Quantile::ALL {
             rows.push(Row {
                 title: format!("{title}, {}", quantile.word()),
@@ -233,6 +224,17 @@ fn rows() -> Vec<Row> {
                 ..cost(scenario, "", "µs", figure(quantile), None)
             });
         }
+    };
+    for (scenario, title) in connections {
+        wait(scenario, title, Figure::Handshake);
+        wait(
+            scenario,
+            &format!("{title}, until the answer"),
+            Figure::Answer,
+        );
+    }
+    for (scenario, title) in trips {
+        wait(scenario, title, Figure::Operation);
     }
     rows
 }

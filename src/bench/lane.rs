@@ -127,9 +127,15 @@ impl Lane {
             self.adopt(&mut held);
         }
         self.exchange(&mut held.link, bytes).await?;
+        let answered = held.begun.elapsed();
         let (ending, _) = self.close(held.link).await?;
         if counts {
-            self.with_tally(|tally| tally.closed(ending));
+            self.with_tally(|tally| {
+                tally.closed(ending);
+                if bytes > 0 {
+                    tally.answer.record(answered);
+                }
+            });
         }
         Ok(())
     }

@@ -107,6 +107,10 @@ pub struct LatencyFigures {
     /// From the begin of connecting to the end of the handshake.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handshake: Option<Distribution>,
+    /// From the begin of connecting to the end of the answer, where a connection
+    /// is made for one: what a client waits that has no connection yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer: Option<Distribution>,
     /// In an open loop, an operation from the moment at which it was begun in
     /// fact.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -175,6 +179,7 @@ impl Figures {
             ("operation", &tally.operation),
             ("service", &tally.service),
             ("handshake", &tally.handshake),
+            ("answer", &tally.answer),
         ];
         let curves = distributions
             .into_iter()
@@ -198,6 +203,7 @@ impl Figures {
             latency: LatencyFigures {
                 operation: Distribution::new(&tally.operation),
                 handshake: Distribution::new(&tally.handshake),
+                answer: Distribution::new(&tally.answer),
                 service: Distribution::new(&tally.service),
             },
             rate: RateFigures::new(&tally.course),

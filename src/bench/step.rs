@@ -21,6 +21,8 @@ use crate::runtime;
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) link: Link,
+    /// When connecting began.
+    pub(super) begun: Instant,
     shaken: Duration,
     counted: bool,
 }
@@ -131,6 +133,7 @@ impl Lane {
         .await?;
         Ok(Held {
             link,
+            begun,
             shaken: begun.elapsed(),
             counted: false,
         })

@@ -31,6 +31,9 @@ pub(super) struct Tally {
     pub(super) operation: Latencies,
     /// From the begin of connecting to the end of the handshake.
     pub(super) handshake: Latencies,
+    /// From the begin of connecting to the end of the answer, where a connection
+    /// is made for one.
+    pub(super) answer: Latencies,
     /// An operation, from the moment at which it did begin. In an open loop
     /// only.
     pub(super) service: Latencies,
@@ -66,6 +69,7 @@ impl Tally {
             unsent: 0,
             operation: Latencies::new(),
             handshake: Latencies::new(),
+            answer: Latencies::new(),
             service: Latencies::new(),
             lag: Latencies::new(),
             course: Course::default(),
@@ -103,6 +107,7 @@ impl Tally {
         self.unsent += other.unsent;
         self.operation.add(&other.operation);
         self.handshake.add(&other.handshake);
+        self.answer.add(&other.answer);
         self.service.add(&other.service);
         self.lag.add(&other.lag);
         self.course.add(&other.course);

@@ -253,6 +253,7 @@ fn meaning(curve: &str) -> &'static str {
     match curve {
         "service" => "service: from the send itself",
         "handshake" => "connect and handshake",
+        "answer" => "connect, handshake and answer",
         _ => "operation",
     }
 }
@@ -287,6 +288,7 @@ fn write_latencies(page: &mut String, figures: &Figures) {
         ("operation", &latency.operation),
         ("service", &latency.service),
         ("handshake", &latency.handshake),
+        ("answer", &latency.answer),
     ]
     .into_iter()
     .filter_map(|(name, row)| Some((name, row.as_ref()?)))

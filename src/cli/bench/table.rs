@@ -123,6 +123,7 @@ fn write_latencies(text: &mut String, figures: &Figures) {
         ("operation", &latency.operation),
         ("service", &latency.service),
         ("handshake", &latency.handshake),
+        ("answer", &latency.answer),
     ];
     if rows.iter().all(|(_, row)| row.is_none()) {
         return;
