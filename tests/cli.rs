@@ -318,7 +318,13 @@ fn check_finds_what_is_not_there_as_a_start_does() {
             assert!(run.out.contains(part), "{part} not in:\n{}", run.out);
         }
         // What a start says, and how it ends.
-        let run = adit(&["run", "--user", "root", "-c", file.to_str().expect("a path")]);
+        let run = adit(&[
+            "run",
+            "--user",
+            "root",
+            "-c",
+            file.to_str().expect("a path"),
+        ]);
         assert_eq!(run.code, Some(2), "{said}\n{}{}", run.out, run.err);
     }
     let odd = folder.path().join("odd");
