@@ -20,6 +20,7 @@ use crate::config::Admin;
 use crate::error::Error;
 use crate::http::{self, Running};
 use crate::sys::account::effective_uid;
+use crate::sys::socket::patiently;
 
 /// A running process that was found by its socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,13 +187,16 @@ fn bind_at(path: &Path) -> Result<UnixListener, String> {
                 "admin socket {shown}: something that is no socket is there; remove it, or give another path"
             ));
         }
-        Ok(_) if UnixStream::connect(path).is_ok() => {
-            return Err(format!(
-                "admin socket {shown}: another process listens there; give another path"
-            ));
-        }
         // Left behind by a process that is gone; the move replaces it.
-        Ok(_) => {}
+        Ok(_) => patiently(
+            || match UnixStream::connect(path) {
+                Ok(_) => Err(format!(
+                    "admin socket {shown}: another process listens there; give another path"
+                )),
+                Err(_) => Ok(()),
+            },
+            |_| true,
+        )?,
     }
     let mut beside = path.as_os_str().to_owned();
     beside.push(format!(".{}", std::process::id()));
@@ -381,8 +385,12 @@ mod tests {
         let error = bind_at(&path).unwrap_err();
         assert!(error.contains("another process"), "{error}");
         drop(first);
-        let _second = bind_at(&path).expect("bound again");
+        let second = bind_at(&path).expect("bound again");
         assert!(UnixStream::connect(&path).is_ok());
+        // One that is about to go is waited for: it goes when it is asked.
+        let going = std::thread::spawn(move || drop(second.accept().map(|_| second)));
+        let _third = bind_at(&path).expect("bound once it had gone");
+        going.join().expect("asked");
 
         let file = folder.path().join("file");
         fs::write(&file, "precious").expect("written");

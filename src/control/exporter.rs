@@ -82,9 +82,10 @@ impl Prepared {
                     .map(|(address, fd)| Bound::left(address, fd));
                 return Ok(left.collect());
             }
-            let bound = socket::bind_group(&metrics.address, 1, limits::METRICS_BACKLOG);
-            let bound =
-                bound.map_err(|error| Error::System(format!("metrics: {}", error.among(held))))?;
+            let bound = socket::bind_patiently(held, || {
+                socket::bind_group(&metrics.address, 1, limits::METRICS_BACKLOG)
+            })
+            .map_err(|error| Error::System(format!("metrics: {error}")))?;
             for bound in &bound {
                 bound
                     .listen()

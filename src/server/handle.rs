@@ -333,8 +333,10 @@ impl Live {
         let cpus: Arc<[usize]> = self.shards.iter().copied().flatten().collect();
         let claims = self.inheritance.claim(listener).map_err(cannot)?;
         if claims.is_empty() {
-            let group =
-                socket::bind_group(&listener.address, shards, listener.backlog).map_err(cannot)?;
+            let group = socket::bind_patiently(&held, || {
+                socket::bind_group(&listener.address, shards, listener.backlog)
+            })
+            .map_err(cannot)?;
             return listeners::open(config, listener, group, shards, &cpus);
         }
         let mut opened = listeners::take_over(config, listener, claims, shards, &cpus);

@@ -134,7 +134,7 @@ impl Server {
             .zip(&claims)
             .filter(|(_, claims)| claims.is_empty())
             .map(|(listener, _)| (&listener.address, listener.backlog));
-        let mut bound = socket::bind_all(to_bind, shards)
+        let mut bound = socket::bind_all(to_bind, shards, &held)
             .map_err(cannot)?
             .into_iter();
         let mut entries = Vec::with_capacity(listening.len());

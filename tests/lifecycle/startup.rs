@@ -98,6 +98,29 @@ fn a_port_in_use_ends_the_start_with_nothing_half_started() {
     assert!(TcpListener::bind(free).is_ok(), "{free} is still bound");
 }
 
+/// As the sockets of a process that was killed: the kernel takes its rings apart
+/// when it gets to it.
+#[test]
+fn a_port_that_is_about_to_be_free_is_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let certificate = Certificate::make(folder.path());
+    let backend = backend::echo();
+    let holding = || TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (tls, metrics) = (holding(), holding());
+    let [at, metrics_at] = [&tls, &metrics].map(|held| held.local_addr().expect("an address"));
+    let mut words = words(&at.to_string(), &certificate, backend.address());
+    words.extend(["--metrics".into(), metrics_at.to_string()]);
+    let program = Program::start(folder.path(), &borrowed(&words));
+    program.wait_log(&format!("{metrics_at} is in use"));
+    drop(metrics);
+    program.wait_log(&format!("{at} is in use"));
+    drop(tls);
+    program.wait_log("serving with");
+    assert!(program::accepts(at) && program::accepts(metrics_at));
+    program.signal("TERM");
+    assert_eq!(program.wait().code, Some(0));
+}
+
 #[test]
 fn a_second_instance_is_refused_and_takes_nothing_from_the_first() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -9,6 +9,7 @@ use socket2::{Domain, SockAddr, SockRef, Socket, Type};
 
 use super::bind_error::BindError;
 use super::options::prepare_for_accepting;
+use super::patience::bind_patiently;
 use super::socket_file::{SocketFile, remove_stale};
 use crate::config::{Address, Host};
 use crate::limits;
@@ -63,7 +64,9 @@ impl Bound {
 }
 
 /// Binds every listener, given as its address and its backlog, `count` times.
-/// None of them listens yet. If one fails, all are closed again.
+/// None of them listens yet. If one fails, all are closed again. Where another
+/// socket is in the way, and none of this server's at `held`, it waits a while
+/// ([`bind_patiently`]).
 ///
 /// # Errors
 ///
@@ -73,11 +76,12 @@ impl Bound {
 pub fn bind_all<'a>(
     listeners: impl IntoIterator<Item = (&'a Address, u32)>,
     count: usize,
+    held: &[Address],
 ) -> Result<Vec<Vec<Bound>>, BindError> {
     let mut all: Vec<Vec<Bound>> = Vec::new();
     let mut written: Vec<&Address> = Vec::new();
     for (address, backlog) in listeners {
-        let group = bind_group(address, count, backlog)?;
+        let group = bind_patiently(held, || bind_group(address, count, backlog))?;
         for bound in &group {
             let same = |other: &Vec<Bound>| other.iter().any(|o| o.address == bound.address);
             if let Some(earlier) = all.iter().position(same) {
@@ -514,14 +518,14 @@ mod tests {
         drop(held);
         let first: Address = format!("127.0.0.1:{port}").parse().unwrap();
         let second: Address = format!("localhost:{port}").parse().unwrap();
-        let error = bind_all([(&first, 64), (&second, 64)], 2).unwrap_err();
+        let error = bind_all([(&first, 64), (&second, 64)], 2, &[]).unwrap_err();
         let text = error.to_string();
         assert!(
             text.contains(&format!("127.0.0.1:{port} and localhost:{port}")),
             "{text}"
         );
         let other: Address = "127.0.0.1:0".parse().unwrap();
-        let all = bind_all([(&other, 64), (&other, 64)], 2).unwrap();
+        let all = bind_all([(&other, 64), (&other, 64)], 2, &[]).unwrap();
         assert_ne!(all[0][0].address, all[1][0].address);
     }
 
@@ -532,7 +536,7 @@ mod tests {
         let unix: Address = format!("unix:{}", path.display()).parse().unwrap();
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let tcp: Address = taken.local_addr().unwrap().to_string().parse().unwrap();
-        let error = bind_all([(&unix, 64), (&tcp, 64)], 2).unwrap_err();
+        let error = bind_all([(&unix, 64), (&tcp, 64)], 2, &[]).unwrap_err();
         assert!(matches!(error, BindError::InUse(_)), "{error:?}");
         assert!(!path.exists());
     }
@@ -557,6 +561,12 @@ mod tests {
         assert!(matches!(error, BindError::InUse(_)), "{error:?}");
         drop(bound);
         assert!(!path.exists());
+
+        // One that is about to go is waited for: it goes when it is asked.
+        let going = UnixListener::bind(&path).unwrap();
+        let asked = std::thread::spawn(move || drop(going.accept().map(|_| going)));
+        bind_all([(&address.parse().unwrap(), 64)], 1, &[]).unwrap();
+        asked.join().unwrap();
     }
 
     #[test]

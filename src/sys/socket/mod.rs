@@ -2,7 +2,8 @@
 //! them in between.
 //!
 //! [`bind_all`] binds every listener once per shard and starts none;
-//! [`Bound::listen`] starts one; those that another process has bound arrive over
+//! [`Bound::listen`] starts one; [`bind_patiently`] waits a while for an address
+//! that another socket has; those that another process has bound arrive over
 //! a [`Channel`]. The rest works on any descriptor, borrowed,
 //! and never waits: what cannot be done at once is
 //! [`WouldBlock`](std::io::ErrorKind::WouldBlock).
@@ -14,6 +15,7 @@ mod cpu_program;
 mod options;
 mod pass;
 mod passed;
+mod patience;
 mod socket_file;
 mod steer;
 mod transfer;
@@ -30,6 +32,7 @@ pub use options::{
 };
 pub use pass::{Arrival, Channel};
 pub use passed::{adopt, bind_beside, bound_to};
+pub use patience::{bind_patiently, patiently};
 pub use socket_file::SocketFile;
 pub use steer::Steering;
 pub use transfer::{accept, accept_from, recv, send, send_more};
