@@ -92,9 +92,17 @@ pub const TUNNEL_DESCRIPTORS: u64 = 2;
 /// Tunnels for which descriptors ought to suffice; with fewer, the start warns.
 pub const TUNNELS_EXPECTED: usize = 1000;
 
-/// File descriptors of the process beside its shards and tunnels: standard
-/// streams, log, admin endpoint and its clients, name resolution.
+/// Tunnels for which descriptors must suffice; with fewer, there is no start.
+pub const TUNNELS_LEAST: u64 = 4;
+
+/// File descriptors of the process beside its shards and tunnels: log, admin
+/// endpoint and its clients, name resolution. Under a low limit a quarter of
+/// what shards leave is kept for them instead.
 pub const DESCRIPTORS_RESERVE: u64 = 128;
+
+/// The least that is kept: an admin and a metrics endpoint take 12, and need two
+/// for each client.
+pub const DESCRIPTORS_RESERVE_MIN: u64 = 16;
 
 /// The oldest kernel that has every ring operation glommio demands.
 pub const KERNEL_MIN: (u32, u32) = (5, 8);

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::program;
 use crate::support::adit::Setup;
+use crate::support::certificate::Certificate;
 use crate::support::client::{self, Client};
 use crate::support::{backend, wait_for};
 
@@ -52,6 +53,71 @@ fn accepting_pauses_when_no_descriptor_is_left_and_goes_on_when_one_is() {
     drop(silent);
     adit.closes(221);
     assert!(adit.stats().total.limit_pauses > 0);
+}
+
+/// A limit that is low even for nothing but shards is told, and those for whom
+/// there is room are served: the others have their turn after them.
+#[test]
+fn under_a_very_low_limit_a_few_are_served_at_once_and_all_in_turn() {
+    let backend = backend::echo();
+    for (limit, shards, room) in [
+        (40, 1, 4..=8),
+        (64, 1, 12..=20),
+        (64, 2, 8..=16),
+        (100, 1, 25..=35),
+        (128, 2, 30..=42),
+    ] {
+        let low = format!("ulimit -n {limit} && exec \"$@\"");
+        let adit = Setup::new(backend.address())
+            .shards(shards)
+            .argument("--metrics=127.0.0.1:0")
+            .under(&["sh", "-c", &low, "sh"])
+            .start();
+        adit.log().wait(&format!(
+            "RLIMIT_NOFILE is {limit}: there is room for some "
+        ));
+        let trust = program::trust(adit.certificate());
+        let clients: Vec<Client> = (0..limit)
+            .map(|_| Client::begin(client::tcp(adit.address()), &trust))
+            .collect();
+        for client in &clients {
+            client.send_sealed().expect("a ClientHello");
+        }
+        // They stay until they are answered.
+        let full = adit.wait_stats("a pause of every shard", |stats| {
+            let each = stats.shards.iter();
+            each.filter(|shard| shard.totals.limit_pauses > 0).count() == shards
+        });
+        let open = full.total.tunnels_open;
+        assert!(room.contains(&open), "{limit}, {shards}: {open} tunnels");
+        std::thread::scope(|scope| {
+            for client in clients {
+                scope.spawn(move || {
+                    client.finish_handshake().expect("its turn");
+                    program::assert_echo(&client);
+                });
+            }
+        });
+        let total = adit.stats().total;
+        assert_eq!((total.accept_shed, total.accept_pauses), (0, 0));
+        adit.closes(limit);
+    }
+    // Where there is no room for anybody, that is said.
+    let folder = tempfile::tempdir().expect("a folder");
+    let certificate = Certificate::make(folder.path());
+    let words = program::words("127.0.0.1:0", &certificate, backend.address());
+    let ended = program::command(
+        folder.path(),
+        &["sh", "-c", "ulimit -n 24 && exec \"$@\"", "sh"],
+    )
+    .arg(env!("CARGO_BIN_EXE_adit"))
+    .args(words)
+    .args(["--shards", "1", "--admin", "off"])
+    .output()
+    .expect("it starts");
+    let told = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    assert!(told.contains("to carry any tunnels"), "{told}");
 }
 
 /// Somebody takes descriptors away that there were at the start, as a limit

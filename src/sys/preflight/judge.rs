@@ -90,7 +90,7 @@ fn refused(facts: &Facts, needs: &Needs, call: &str, errno: i32) -> Option<Findi
                 "{call} found no file descriptor left: {} are open of {}",
                 facts.descriptors_open, facts.nofile.soft
             ),
-            raise_nofile(descriptors_needed(facts, needs)),
+            raise_nofile(descriptors_needed(facts, needs) + limits::DESCRIPTORS_RESERVE),
         ),
         libc::ENFILE => finding(
             Severity::Error,
@@ -262,23 +262,27 @@ fn descriptors(facts: &Facts, needs: &Needs) -> Option<Finding> {
     let limit = facts.nofile.hard;
     let fixed = descriptors_needed(facts, needs);
     let tunnels = (needs.tunnels as u64).saturating_mul(limits::TUNNEL_DESCRIPTORS);
-    let with_tunnels = fixed.saturating_add(tunnels);
-    if limit < fixed {
+    let with_tunnels = fixed
+        .saturating_add(limits::DESCRIPTORS_RESERVE)
+        .saturating_add(tunnels);
+    let least = fixed + least_room(needs.shards as u64);
+    let fitting = tunnels_fitting(limit.saturating_sub(fixed));
+    if limit < least {
         finding(
             Severity::Error,
             format!(
-                "RLIMIT_NOFILE is {limit}: {} shards of {} listeners need {fixed} file \
-                 descriptors, before the first tunnel",
+                "RLIMIT_NOFILE is {limit}: {} shards of {} listeners need {least} file \
+                 descriptors to carry any tunnels",
                 needs.shards, needs.listeners
             ),
             raise_nofile(with_tunnels),
         )
-    } else if limit < with_tunnels {
+    } else if fitting < needs.tunnels as u64 {
         finding(
             Severity::Warning,
             format!(
-                "RLIMIT_NOFILE is {limit}: there is room for {} tunnels at once, not for {}",
-                (limit - fixed) / limits::TUNNEL_DESCRIPTORS,
+                "RLIMIT_NOFILE is {limit}: there is room for some {fitting} tunnels at once, not \
+                 for {}, and others wait",
                 needs.tunnels
             ),
             raise_nofile(with_tunnels),
@@ -288,10 +292,25 @@ fn descriptors(facts: &Facts, needs: &Needs) -> Option<Finding> {
     }
 }
 
-/// Without any tunnel.
+/// What shards need, and what is open already.
 fn descriptors_needed(facts: &Facts, needs: &Needs) -> u64 {
     let per_shard = limits::SHARD_DESCRIPTORS + needs.listeners as u64;
-    needs.shards as u64 * per_shard + limits::DESCRIPTORS_RESERVE + facts.descriptors_open as u64
+    needs.shards as u64 * per_shard + facts.descriptors_open as u64
+}
+
+/// Beyond that, without which no start is worth it: a few tunnels, and one for
+/// each shard, for a shard lets at least one in. Many shards need no more than
+/// the full reserve.
+fn least_room(shards: u64) -> u64 {
+    let tunnels = limits::TUNNELS_LEAST.max(shards);
+    let room = limits::DESCRIPTORS_RESERVE_MIN + tunnels * limits::TUNNEL_DESCRIPTORS;
+    room.min(limits::DESCRIPTORS_RESERVE)
+}
+
+/// Tunnels for which so many are enough, with the reserve.
+fn tunnels_fitting(left: u64) -> u64 {
+    let reserve = (left / 4).clamp(limits::DESCRIPTORS_RESERVE_MIN, limits::DESCRIPTORS_RESERVE);
+    left.saturating_sub(reserve) / limits::TUNNEL_DESCRIPTORS
 }
 
 fn backlog(facts: &Facts, needs: &Needs) -> Option<Finding> {
@@ -597,21 +616,47 @@ mod tests {
             nofile: Limit { soft: 64, hard },
             ..good()
         };
-        let fixed = 16 * (5 + 2) + 128 + 10;
-        let all = fixed + 2 * 1000;
+        let fixed = 16 * (5 + 2) + 10;
+        let all = fixed + 128 + 2 * 1000;
         let raise = format!("LimitNOFILE={all}");
+        // One for each shard, at least.
+        let least = fixed + 16 + 2 * 16;
         one(
-            &facts(fixed - 1),
+            &facts(least - 1),
             &needs(16),
             Severity::Error,
-            &["RLIMIT_NOFILE is 249", "need 250 file descriptors", &raise],
+            &["RLIMIT_NOFILE is 169", "need 170 file descriptors", &raise],
         );
+        for (limit, room) in [
+            (least, "room for some 16 tunnels"),
+            // A quarter is kept.
+            (fixed + 80, "room for some 30 tunnels"),
+            (fixed + 128 + 400, "room for some 200 tunnels"),
+            (all - 1, "room for some 999 tunnels"),
+        ] {
+            one(
+                &facts(limit),
+                &needs(16),
+                Severity::Warning,
+                &[room, &raise],
+            );
+        }
+        // A handful is enough for one shard, and the reserve for very many.
+        let alone = 7 + 10 + 16 + 2 * 4;
         one(
-            &facts(fixed + 20),
-            &needs(16),
+            &facts(alone),
+            &needs(1),
             Severity::Warning,
-            &["room for 10 tunnels", &raise],
+            &["some 4 tunnels"],
         );
+        one(&facts(alone - 1), &needs(1), Severity::Error, &[]);
+        let root = |limit| Facts {
+            may_lock_any: true,
+            ..facts(limit)
+        };
+        let many = 128 * 7 + 10 + 128;
+        assert!(judge(&root(many), &needs(128)).can_start());
+        assert!(!judge(&root(many - 1), &needs(128)).can_start());
         assert_eq!(judge(&facts(all), &needs(16)), Report::default());
         let none_left = Facts {
             ring: refusal(libc::EMFILE),
