@@ -4,15 +4,26 @@ use std::io::{self, Write};
 
 use super::exit::Failure;
 
+/// Whether anybody reads what is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reader {
+    Here,
+    Gone,
+}
+
 /// Writes to standard output. A reader that has gone (`adit stats | head`) is
 /// no failure.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    print_to(text).map(|_| ())
+}
+
+/// As [`print`], for what has more to write: it ends once nobody reads.
+pub(crate) fn print_to(text: &str) -> Result<Reader, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::runtime(format!("standard output: {error}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(Reader::Here),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(Failure::runtime(format!("standard output: {error}"))),
     }
 }
 

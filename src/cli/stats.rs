@@ -10,7 +10,7 @@ use adit::metrics::Stats;
 
 use super::endpoint::Endpoint;
 use super::exit::{Exit, Failure};
-use super::output;
+use super::output::{self, Reader};
 use super::plan::{Format, StatsPlan, Target};
 
 mod table;
@@ -21,21 +21,21 @@ pub(crate) fn run(plan: &StatsPlan) -> Result<Exit, Failure> {
     loop {
         let asked = Instant::now();
         let (raw, stats) = endpoint.get("/stats")?;
-        match plan.format {
-            Format::Json if plan.every.is_some() => output::print(&format!("{raw}\n"))?,
+        let reader = match plan.format {
+            Format::Json if plan.every.is_some() => output::print_to(&format!("{raw}\n"))?,
             Format::Json => {
                 let pretty = serde_json::to_string_pretty(&stats)
                     .map_err(|error| Failure::runtime(error.to_string()))?;
-                output::print(&format!("{pretty}\n"))?;
+                output::print_to(&format!("{pretty}\n"))?
             }
             Format::Text => {
                 let since = before
                     .as_ref()
                     .map(|(then, stats)| (asked.duration_since(*then), stats));
-                show(&table::render(&stats, since), plan.every.is_some())?;
+                show(&table::render(&stats, since), plan.every.is_some())?
             }
-        }
-        let Some(every) = plan.every else {
+        };
+        let (Some(every), Reader::Here) = (plan.every, reader) else {
             return Ok(Exit::Clean);
         };
         before = Some((asked, stats));
@@ -104,15 +104,15 @@ fn running(found: &[admin::Instance]) -> String {
     }
 }
 
-fn show(table: &str, again_and_again: bool) -> Result<(), Failure> {
+fn show(table: &str, again_and_again: bool) -> Result<Reader, Failure> {
     if !again_and_again {
-        output::print(table)
+        output::print_to(table)
     } else if std::io::stdout().is_terminal() {
         // Home, the table with each line's rest cleared, then all below it.
         let lines = table.replace('\n', "\x1b[K\n");
-        output::print(&format!("\x1b[H{lines}\x1b[J"))
+        output::print_to(&format!("\x1b[H{lines}\x1b[J"))
     } else {
-        output::print(&format!("{table}\n"))
+        output::print_to(&format!("{table}\n"))
     }
 }
 

@@ -1,7 +1,9 @@
 //! What a running instance tells of itself, and how soon.
 
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,7 +14,30 @@ use crate::support::adit::Setup;
 use crate::support::backend;
 use crate::support::certificate::Certificate;
 use crate::support::client::{Client, End};
-use crate::support::pattern;
+use crate::support::{pattern, wait_for};
+
+/// `adit stats --watch | head -1`
+#[test]
+fn who_watches_ends_once_nobody_reads() {
+    let backend = backend::echo();
+    let adit = Setup::new(backend.address()).start();
+    let socket = adit.folder().join("admin.sock");
+    for format in [&[][..], &["--json"]] {
+        let mut watching = Command::new(env!("CARGO_BIN_EXE_adit"))
+            .args(["stats", "--watch", "0.1", "--admin"])
+            .arg(&socket)
+            .args(format)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut line = String::new();
+        let out = watching.stdout.take().expect("a pipe");
+        BufReader::new(out).read_line(&mut line).expect("a line");
+        assert!(!line.is_empty());
+        let ended = wait_for("the end", || watching.try_wait().expect("a process"));
+        assert_eq!(ended.code(), Some(0));
+    }
+}
 
 #[test]
 fn figures_come_by_process_and_by_path_as_text_and_as_json() {
