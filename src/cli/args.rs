@@ -500,12 +500,14 @@ fn parse_drain(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A number of seconds, or a number with its unit as everywhere else.
 pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
-    text.parse()
-        .ok()
-        .filter(|seconds: &f64| (0.1..=86_400.0).contains(seconds))
+    let seconds = text.parse::<f64>().ok();
+    let seconds = seconds.or_else(|| Some(humantime::parse_duration(text).ok()?.as_secs_f64()));
+    seconds
+        .filter(|seconds| (0.1..=86_400.0).contains(seconds))
         .map(Duration::from_secs_f64)
-        .ok_or_else(|| "write seconds, from 0.1 to 86400".into())
+        .ok_or_else(|| "write seconds from 0.1 to 86400, or a time such as 500ms".into())
 }
 
 #[cfg(test)]
@@ -513,6 +515,17 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+
+    #[test]
+    fn intervals_are_seconds_or_have_a_unit() {
+        for (text, millis) in [("2", 2000), ("0.5", 500), ("500ms", 500), ("1min", 60_000)] {
+            assert_eq!(parse_seconds(text), Ok(Duration::from_millis(millis)));
+        }
+        for text in ["0", "99ms", "25h", "-1", "nan", "inf", "soon", ""] {
+            let error = parse_seconds(text).unwrap_err();
+            assert!(error.contains("500ms"), "{text}: {error}");
+        }
+    }
 
     #[test]
     fn the_definition_is_sound() {

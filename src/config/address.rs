@@ -215,6 +215,8 @@ fn parse_host(text: &str, host: &str, port: u16) -> Result<Host, AddressError> {
         )));
     }
     if host.contains(':') {
+        // One of them may be there.
+        let host = host.trim_matches(['[', ']']);
         return Err(AddressError(format!(
             "\"{text}\" is ambiguous: write an IPv6 address in brackets, [{host}]:{port}"
         )));
@@ -280,7 +282,9 @@ mod tests {
             ("host:+80", "not a number"),
             ("host:65536", "not a number"),
             (":443", "*:443"),
-            ("::1:443", "[::1]:443"),
+            ("::1:443", " [::1]:443"),
+            ("[::1:443", " [::1]:443"),
+            ("::1]:443", " [::1]:443"),
             ("[::g]:443", "no IPv6"),
             ("1.2.3:80", "no IPv4"),
             ("a..b:80", "no host name"),
