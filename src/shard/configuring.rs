@@ -171,7 +171,9 @@ impl Shard {
             }
         }
         *self.services.borrow_mut() = ready.services;
+        // At once; and the next time may be sooner than it was.
         self.refresh_names();
+        let _ = self.renewed.try_send(());
         self.around.turns.allow(ready.max_handshakes);
         self.room.allow(ready.most);
         self.rate.allow(ready.rate, self.mesh.len());

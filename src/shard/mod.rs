@@ -92,6 +92,8 @@ pub(crate) struct Shard {
     entrances: RefCell<Vec<Rc<Entrance>>>,
     /// Those of the present configuration.
     services: RefCell<Vec<Rc<Service>>>,
+    /// Tells who keeps the names of backends that there are others.
+    renewed: flume::Sender<()>,
     /// Those that were closed last: what was handed over for them may still be
     /// on its way.
     retired: RefCell<Vec<Rc<Entrance>>>,
@@ -148,6 +150,7 @@ impl Shard {
         let number = seat.shard;
         let mesh = seat.mesh.clone();
         let (errands, waiting) = Errands::new();
+        let (renewed, names_new) = flume::bounded(1);
         let shard = Rc::new(Self {
             number,
             cpu,
@@ -170,6 +173,7 @@ impl Shard {
             keys: RefCell::new(keys),
             entrances: RefCell::default(),
             services: RefCell::default(),
+            renewed,
             retired: RefCell::default(),
             room: Room::new(tunnels_possible),
             crowd: Crowd::default(),
@@ -224,7 +228,7 @@ impl Shard {
         let running = shard.clone();
         shard.start(async move { running.run_errands(&waiting).await });
         let naming = shard.clone();
-        shard.start(async move { naming.keep_names().await });
+        shard.start(async move { naming.keep_names(&names_new).await });
         for number in 0..limits::HEARTBEAT_TASKS {
             shard.start(runtime::heartbeat(number));
         }
@@ -449,12 +453,16 @@ impl Shard {
     }
 
     /// Sees to it that the addresses of names are no older than they should
-    /// be, whether or not anybody asks for them.
-    async fn keep_names(&self) {
+    /// be, whether or not anybody asks for them. Told by `renewed` of names that
+    /// are new.
+    async fn keep_names(&self, renewed: &flume::Receiver<()>) {
         loop {
             let due = self.refresh_names();
             let wait = due.saturating_duration_since(Instant::now());
-            runtime::sleep(wait.clamp(limits::RESOLVE_RETRY, limits::RESOLVE_TTL)).await;
+            let due = runtime::sleep(wait.clamp(limits::RESOLVE_RETRY, limits::RESOLVE_TTL));
+            // It lasts as long as the shard.
+            let told = async { renewed.recv_async().await.unwrap_or(()) };
+            due.or(told).await;
         }
     }
 

@@ -13,6 +13,7 @@ mod descriptors;
 mod drain;
 mod idle;
 mod library;
+mod names;
 mod placement;
 mod privileges;
 mod reload;
