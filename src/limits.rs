@@ -639,6 +639,10 @@ pub const ADMIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// Admin connections served at once.
 pub const ADMIN_CONNECTIONS_MAX: usize = 64;
 
+/// How long one of them may be without a request before it is closed for
+/// another, when there are as many: whoever asks does so at once.
+pub const ADMIN_SILENCE: Duration = Duration::from_millis(500);
+
 /// Tunnels that a list shows if it is not told otherwise.
 pub const TUNNELS_LISTED_DEFAULT: usize = 100;
 

@@ -67,7 +67,9 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 /// name and one more for each connection.
 ///
 /// At most [`limits::ADMIN_CONNECTIONS_MAX`] connections are served at once;
-/// more wait in the listener's backlog. Once half as many are open, each is
+/// more wait in the listener's backlog. For one that waits, that which has been
+/// without a request for longest is closed, once that is
+/// [`limits::ADMIN_SILENCE`]: no number of silent clients keeps a probe out. Once half as many are open, each is
 /// closed after one answer, so that all get their turn. A request may take
 /// [`limits::ADMIN_TIMEOUT`] to arrive, and its answer
 /// [`limits::HTTP_ANSWER_TIMEOUT`] to be taken; a streamed body may wait
@@ -254,8 +256,33 @@ struct State {
     /// Another process accepts at the socket now. Who was accepted here in the
     /// last moment cannot know that, and has its request on its way.
     left: bool,
-    /// A second hold on every open connection, by which it can be cut.
-    open: HashMap<u64, Stream>,
+    /// Every open connection.
+    open: HashMap<u64, Open>,
+}
+
+struct Open {
+    /// A second hold on it, by which it can be cut.
+    stream: Stream,
+    /// Since when it waits for a whole request; `None`: it has one.
+    silent_since: Option<Instant>,
+}
+
+impl State {
+    /// Cuts the connection that has been silent for longest, if it has been so
+    /// for long enough. Gives how long it is until one will have been.
+    fn cut_silent(&mut self) -> Option<Duration> {
+        let silent = self.open.values_mut().filter(|o| o.silent_since.is_some());
+        let first = silent.min_by_key(|open| open.silent_since)?;
+        let silence = first.silent_since?.elapsed();
+        if silence < limits::ADMIN_SILENCE {
+            return Some(limits::ADMIN_SILENCE - silence);
+        }
+        // Its thread reads an end, and releases it; but if a request has come in
+        // this moment, that is answered.
+        let _ = first.stream.shutdown(Shutdown::Read);
+        first.silent_since = None;
+        None
+    }
 }
 
 impl Shared {
@@ -267,7 +294,7 @@ impl Shared {
     fn stop(&self) {
         let mut state = self.lock();
         state.stopping = true;
-        for stream in state.open.values() {
+        for Open { stream, .. } in state.open.values() {
             // Who waits for a request has nothing more to wait for; an answer
             // that is being given is still given: to an order to stop, too.
             let _ = stream.shutdown(Shutdown::Read);
@@ -278,7 +305,7 @@ impl Shared {
             .freed
             .wait_timeout_while(state, LINGER, |state| !state.open.is_empty())
             .unwrap_or_else(PoisonError::into_inner);
-        for stream in state.open.values() {
+        for Open { stream, .. } in state.open.values() {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }
@@ -293,16 +320,20 @@ impl Shared {
         );
     }
 
-    /// Waits for a connection. `None`: there is none after all.
-    fn accept(&self) -> io::Result<Option<Stream>> {
+    /// Waits for a connection, or the server's end.
+    fn wait_for_caller(&self) -> io::Result<()> {
         let mut both = [
             PollFd::new(&self.listener, PollFlags::IN),
             PollFd::new(&self.woken, PollFlags::IN),
         ];
         match poll(&mut both, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// Takes a connection. `None`: there is none after all.
+    fn accept(&self) -> io::Result<Option<Stream>> {
         // Under the lock: once that it stops is set, nobody is taken away from
         // another process.
         let state = self.lock();
@@ -325,7 +356,7 @@ impl Shared {
                 .wait_timeout_while(state, limits::ADMIN_LEAVE, |state| !state.open.is_empty());
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
-        for stream in state.open.values() {
+        for Open { stream, .. } in state.open.values() {
             // It reads an end, and writes what it has to write.
             let _ = stream.shutdown(Shutdown::Read);
         }
@@ -342,8 +373,12 @@ impl Shared {
         // The scope's end joins every connection's thread.
         thread::scope(|scope| {
             let mut number = 0_u64;
-            while self.wait_for_room() {
-                let stream = match self.accept() {
+            loop {
+                let called = self.wait_for_caller();
+                if !self.wait_for_room() {
+                    break;
+                }
+                let stream = match called.and_then(|()| self.accept()) {
                     Ok(Some(stream)) => stream,
                     Ok(None) => continue,
                     Err(error) => {
@@ -358,6 +393,7 @@ impl Shared {
                 let spawned = thread::Builder::new().spawn_scoped(scope, move || {
                     Connection {
                         shared: self,
+                        number,
                         peer: stream.peer(),
                         stream,
                     }
@@ -372,15 +408,23 @@ impl Shared {
         });
     }
 
-    /// Waits until another connection may be served. False: none will be.
+    /// Waits until another connection may be served, and makes room for it if
+    /// it can. False: none will be.
     fn wait_for_room(&self) -> bool {
-        let state = self
-            .freed
-            .wait_while(self.lock(), |state| {
-                !state.stopping && state.open.len() >= limits::ADMIN_CONNECTIONS_MAX
-            })
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
+        while !state.stopping && state.open.len() >= limits::ADMIN_CONNECTIONS_MAX {
+            let soon = state.cut_silent().unwrap_or(limits::ADMIN_SILENCE);
+            let waited = self.freed.wait_timeout(state, soon);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
         !state.stopping
+    }
+
+    /// A connection has a whole request, or waits for another.
+    fn set_silent(&self, number: u64, is_silent: bool) {
+        if let Some(open) = self.lock().open.get_mut(&number) {
+            open.silent_since = is_silent.then(Instant::now);
+        }
     }
 
     /// Out of descriptors, most likely: ask again a little later.
@@ -402,7 +446,11 @@ impl Shared {
         let mut state = self.lock();
         let is_admitted = !state.stopping || state.left;
         if is_admitted {
-            state.open.insert(number, hold);
+            let open = Open {
+                stream: hold,
+                silent_since: Some(Instant::now()),
+            };
+            state.open.insert(number, open);
         }
         is_admitted
     }
@@ -422,6 +470,7 @@ impl Shared {
 /// One client.
 struct Connection<'a> {
     shared: &'a Shared,
+    number: u64,
     stream: Stream,
     peer: Option<Peer>,
 }
@@ -478,6 +527,7 @@ impl Connection<'_> {
                 Err(error) => return Err(error),
             }
         };
+        self.shared.set_silent(self.number, false);
         received.drain(..used);
         request.peer = self.peer;
 
@@ -485,7 +535,11 @@ impl Connection<'_> {
             .unwrap_or_else(|_| Response::text(500, "a fault in adit; see its log\n"));
         let keep_alive = request.keep_alive && self.shared.is_roomy();
         self.answer(response, request.method, keep_alive)?;
-        Ok(if keep_alive { Next::Again } else { Next::Over })
+        if !keep_alive {
+            return Ok(Next::Over);
+        }
+        self.shared.set_silent(self.number, true);
+        Ok(Next::Again)
     }
 
     fn answer(&mut self, response: Response, method: Method, keep_alive: bool) -> io::Result<()> {

@@ -153,6 +153,30 @@ fn more_connections_than_are_served_wait_their_turn() {
     }
 }
 
+#[test]
+fn silent_connections_make_room_for_one_that_asks() {
+    let (_running, address) = tcp();
+    let silent: Vec<_> = (0..limits::ADMIN_CONNECTIONS_MAX + 20)
+        .map(|_| connect(&address))
+        .collect();
+    let begun = Instant::now();
+    let answer = client::get(&address, "/x", TIMEOUT).expect("an answer");
+    let took = begun.elapsed();
+    assert_eq!(answer.status, 200);
+    assert!(took < limits::ADMIN_TIMEOUT / 2, "{took:?}");
+    // Those that came first went, and no more than had to.
+    let is_open = |mut stream: &TcpStream| {
+        stream.set_nonblocking(true).expect("a socket");
+        match stream.read(&mut [0]) {
+            Ok(0) => false,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => true,
+            outcome => panic!("{outcome:?}"),
+        }
+    };
+    assert!(silent[..20].iter().all(|stream| !is_open(stream)));
+    assert!(silent[limits::ADMIN_CONNECTIONS_MAX..].iter().all(is_open));
+}
+
 /// Whoever orders a server to stop is told so.
 #[test]
 fn dropping_lets_an_answer_be_given() {
