@@ -69,12 +69,12 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 /// At most [`limits::ADMIN_CONNECTIONS_MAX`] connections are served at once;
 /// more wait in the listener's backlog. For one that waits, that which has been
 /// without a request for longest is closed, once that is
-/// [`limits::ADMIN_SILENCE`]: no number of silent clients keeps a probe out. Once half as many are open, each is
-/// closed after one answer, so that all get their turn. A request may take
-/// [`limits::ADMIN_TIMEOUT`] to arrive, and its answer
+/// [`limits::ADMIN_SILENCE`]: no number of silent clients keeps a probe out. Once
+/// half as many are open, each is closed after one answer, so that all get their
+/// turn. A request may take [`limits::ADMIN_TIMEOUT`] to arrive, and its answer
 /// [`limits::HTTP_ANSWER_TIMEOUT`] to be taken; a streamed body may wait
-/// [`limits::HTTP_STREAM_TIMEOUT`] for each write. A handler that
-/// panics costs its connection a 500.
+/// [`limits::HTTP_STREAM_TIMEOUT`] for each write. A handler that panics costs its
+/// connection a 500.
 pub fn serve<H>(listener: impl Into<Listener>, name: &str, handler: H) -> io::Result<Running>
 where
     H: Fn(&Request) -> Response + Send + Sync + 'static,
