@@ -8,6 +8,7 @@ use rustls::client::{Resumption, WebPkiServerVerifier, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{
     ClientConfig, DigitallySignedStruct, ExtendedKeyPurpose, RootCertStore, SignatureScheme,
 };
@@ -94,14 +95,18 @@ pub(crate) fn client_config(
         Some(trusted) => Arc::new(trusted.verifier(provider.clone())?),
         None => Arc::new(Anybody(provider.clone())),
     };
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(policy::versions(&tls.policy))?
         // Dangerous is what the configuration asks for with `verify: Off`.
         .dangerous()
         .with_custom_certificate_verifier(verifier);
     let mut config = match &parts.identity {
         Some(identity) => {
-            builder.with_client_auth_cert(identity.chain().to_vec(), identity.key())?
+            // Chain and key are known to belong together, also where rustls could
+            // not tell.
+            let key = provider.key_provider.load_private_key(identity.key())?;
+            let shown = CertifiedKey::new(identity.chain().to_vec(), key);
+            builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(shown)))
         }
         None => builder.with_no_client_auth(),
     };
