@@ -205,7 +205,7 @@ impl Tunnel<'_> {
                     if !is_tls {
                         break (Cause::NotTls, None);
                     }
-                    match alert::instead(&error, None) {
+                    match alert::instead(&error, None, false) {
                         Some(alert) => arrival.early.extend(&alert::record(alert)),
                         None => {
                             let mut said = Vec::new();

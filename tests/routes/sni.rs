@@ -48,6 +48,60 @@ fn a_version_that_is_long_gone_is_refused_as_such() {
     assert_eq!(place.reason(), "handshake/client/no-version");
 }
 
+/// The ClientHello of a client that has nothing to sign with, with these
+/// extensions besides the groups that it knows.
+fn unsigned_hello(extensions: &[&[u8]]) -> Vec<u8> {
+    let groups: &[u8] = &[0, 10, 0, 4, 0, 2, 0, 29];
+    let extensions = [groups, &extensions.concat()].concat();
+    let length = |bytes: &[u8]| (bytes.len() as u16).to_be_bytes();
+    let mut hello = vec![3, 3];
+    hello.extend([7; 32]);
+    // No session; two cipher suites; one compression, which is none.
+    hello.extend([0, 0, 4, 0x13, 0x01, 0xc0, 0x2b, 1, 0]);
+    hello.extend(length(&extensions));
+    hello.extend(extensions);
+    let message = [&[1, 0][..], &length(&hello), &hello].concat();
+    [&[22, 3, 1][..], &length(&message), &message].concat()
+}
+
+/// Alerts that RFC 8446 demands, in sections 5.1 and 9.2, and what is left to
+/// handshake_failure.
+#[test]
+fn what_is_wrong_with_a_hello_has_its_alert() {
+    let versions: &[u8] = &[0, 43, 0, 3, 2, 3, 4];
+    let shares: &[u8] = &[0, 51, 0, 2, 0, 0];
+    let modes: &[u8] = &[0, 45, 0, 2, 1, 1];
+    // One identity of one byte and its age, and one binder.
+    let mut resumes = vec![0, 41, 0, 44, 0, 7, 0, 1, 9, 0, 0, 0, 0, 0, 33, 32];
+    resumes.extend([5; 32]);
+    let (overflow, missing, failure) = (22, 109, 40);
+    let (_folder, certificate) = certificate();
+    let backend = named("one");
+    let backends = [backend.address(), backend.address()];
+    // Also where the ClientHello is looked at before rustls gets it.
+    for routes in [vec![], vec![by_name(&["b.example"], 1)]] {
+        let mut config = config(server_tls(&certificate), &backends);
+        config.listeners[0].routes = routes.clone();
+        let place = Place::start(config);
+        for (sent, alert) in [
+            (vec![22, 3, 1, 0xff, 0xff, 1, 2, 3], overflow),
+            (vec![22, 3, 1, 0x48, 0x01, 1, 2, 3], overflow),
+            (unsigned_hello(&[versions, shares]), missing),
+            (
+                unsigned_hello(&[versions, shares, modes, &resumes]),
+                failure,
+            ),
+            (unsigned_hello(&[]), failure),
+        ] {
+            let mut stream = place.connect();
+            stream.write_all(&sent).expect("sent");
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer);
+            assert_eq!(answer, [21, 3, 3, 0, 2, 2, alert], "{routes:?} {sent:?}");
+        }
+    }
+}
+
 #[test]
 fn the_name_leads_to_its_service_and_any_other_to_the_default() {
     let (_folder, certificate) = certificate();
