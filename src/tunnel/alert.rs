@@ -3,10 +3,12 @@
 //! Each is a record of its own in the clear, so that it can be sent only while
 //! nothing is sealed.
 
-use rustls::{AlertDescription, Error, InvalidMessage, PeerIncompatible, ProtocolVersion};
+use rustls::{
+    AlertDescription, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved, ProtocolVersion,
+};
 
 use super::hello;
-use crate::tls;
+use crate::tls::{self, heard};
 
 /// A fatal alert, in a record (RFC 8446, sections 5.1 and 6).
 pub(super) fn record(alert: AlertDescription) -> [u8; 7] {
@@ -33,6 +35,13 @@ pub(super) fn instead(
         Error::NoCertificatesPresented if version == Some(ProtocolVersion::TLSv1_2) => {
             Some(AlertDescription::HandshakeFailure)
         }
+        // A server's word for it (RFC 7507, section 3). A client says
+        // illegal_parameter, and its flight counts as sealed.
+        Error::PeerMisbehaved(PeerMisbehaved::AttemptedDowngradeToTls12WhenTls13IsSupported)
+            if !sealed =>
+        {
+            Some(AlertDescription::InappropriateFallback)
+        }
         // RFC 8446, section 6.2.
         Error::PeerIncompatible(PeerIncompatible::Tls12NotOffered) => {
             Some(AlertDescription::ProtocolVersion)
@@ -46,7 +55,8 @@ pub(super) fn instead(
     }
 }
 
-/// What a client with this ClientHello, as it came in, is refused for. rustls
+/// What a client with this ClientHello, as it came in, is refused for in the step
+/// that has just been taken. rustls has no word for one that has fallen back, and
 /// misses its signatures, which came with TLS 1.2, before it looks at its
 /// version.
 ///
@@ -54,6 +64,9 @@ pub(super) fn instead(
 /// section 9.2). Where it does not, SHA-1 is meant (RFC 5246, section 7.4.1.4.1),
 /// which nobody has in common with us.
 pub(super) fn understood(error: Error, hello: &[u8]) -> Error {
+    if tls::is_unknown_name(&error) && heard::fell_back() {
+        return PeerMisbehaved::AttemptedDowngradeToTls12WhenTls13IsSupported.into();
+    }
     let missed = PeerIncompatible::SignatureAlgorithmsExtensionRequired;
     if error != missed.into() {
         return error;
