@@ -70,6 +70,9 @@ pub struct CertSource {
 }
 
 /// What becomes of a client that names a server which no certificate is for.
+///
+/// A name that cannot be, such as one with a port in it, ends the handshake with
+/// the alert illegal_parameter in either case. An IP address is taken for no name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 pub enum SniNoMatch {
     /// It is shown the default certificate.

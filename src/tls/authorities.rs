@@ -16,7 +16,7 @@ use crate::error::Error;
 /// remedy.
 pub(super) fn read(
     path: &Path,
-    mut each: impl FnMut(&CertificateDer<'_>),
+    mut each: impl FnMut(&CertificateDer<'static>),
 ) -> Result<RootCertStore, Error> {
     let file = PemFile::read(path)?;
     let mut roots = RootCertStore::empty();

@@ -7,7 +7,7 @@ use rustls::pki_types::CertificateDer;
 use serde::Serialize;
 use x509_parser::asn1_rs::oid;
 use x509_parser::oid_registry::Oid;
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
 
 use super::chain;
 use super::ocsp::OcspInfo;
@@ -91,6 +91,7 @@ impl CertificateInfo {
             left_out: false,
             warnings: chain::warnings(file, &cert, issuers, now),
         };
+        info.judge_version(&cert);
         info.judge_dates(now);
         Ok(info)
     }
@@ -111,6 +112,18 @@ impl CertificateInfo {
             "the certificate expired {} ago; every client would refuse it. Renew it",
             days(ago.duration())
         ))
+    }
+
+    /// Extensions came with version 3 (RFC 5280, section 4.1.2.1).
+    fn judge_version(&mut self, cert: &X509Certificate<'_>) {
+        if cert.version() != X509Version::V3 {
+            self.warnings.push(format!(
+                "{}: the certificate is of X.509 version {}, which browsers and many TLS \
+                 libraries refuse; make it anew with extensions, as `openssl req -x509` does",
+                self.file.display(),
+                cert.version().0 + 1
+            ));
+        }
     }
 
     fn judge_dates(&mut self, now: SystemTime) {

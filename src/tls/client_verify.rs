@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use aws_lc_rs::digest::{self, SHA256};
 use rustls::client::danger::HandshakeSignatureValid;
@@ -11,10 +11,12 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, ExtendedKeyPurpose, RootCertStore,
+    SignatureScheme,
 };
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
+use super::anchors::{self, Anchors};
 use super::authorities;
 use super::certificate::{days, moment};
 use super::pem::PemFile;
@@ -30,6 +32,7 @@ pub(super) struct ClientPolicy {
     /// It takes no lock and counts nothing, so that shards may share it: that
     /// of a long revocation list would else be there once for each.
     authorities: Arc<dyn ClientCertVerifier>,
+    anchors: Arc<Anchors>,
     allow: Vec<SubjectPattern>,
     binding: [u8; digest::SHA256_OUTPUT_LEN],
     /// What an operator should know, in sentences.
@@ -49,7 +52,11 @@ impl ClientPolicy {
     pub(super) fn load(verify: &ClientVerify, now: SystemTime) -> Result<Self, Error> {
         let mut warnings = Vec::new();
         let mut binding = Binding::new(verify);
-        let roots = authorities::read(&verify.ca, |authority| binding.add(authority))?;
+        let mut certs = Vec::new();
+        let roots = authorities::read(&verify.ca, |authority| {
+            binding.add(authority);
+            certs.push(authority.clone());
+        })?;
         let roots = Arc::new(roots);
         let mut crls = Vec::new();
         for path in &verify.crls {
@@ -61,11 +68,13 @@ impl ClientPolicy {
             found.iter().for_each(|crl| binding.add(crl));
             crls.extend(found);
         }
+        let anchors = Anchors::new(&certs, &crls);
         let authorities = build(verify, &roots, crls).map_err(|error| {
             super::pem::wrong(&verify.ca, format_args!("cannot be used: {error}"))
         })?;
         Ok(Self {
             authorities,
+            anchors: Arc::new(anchors),
             allow: verify.allow.clone(),
             binding: binding.finish(),
             warnings,
@@ -82,15 +91,17 @@ impl ClientPolicy {
     pub(super) fn verifier(&self) -> Arc<dyn ClientCertVerifier> {
         Arc::new(Verifier {
             authorities: self.authorities.clone(),
+            anchors: self.anchors.clone(),
             allow: self.allow.clone(),
         })
     }
 }
 
-/// What the authorities vouch for, if it is on the list.
+/// Those that the authorities vouch for, and themselves, if they are on the list.
 #[derive(Debug)]
 struct Verifier {
     authorities: Arc<dyn ClientCertVerifier>,
+    anchors: Arc<Anchors>,
     allow: Vec<SubjectPattern>,
 }
 
@@ -113,9 +124,14 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let verified = self
+        let judged = self
             .authorities
-            .verify_client_cert(leaf, intermediates, now)?;
+            .verify_client_cert(leaf, intermediates, now);
+        let verified = judged.or_else(|refused| {
+            let purpose = ExtendedKeyPurpose::ClientAuth;
+            self.anchors.look_again(refused, leaf, purpose, now)?;
+            Ok::<_, rustls::Error>(ClientCertVerified::assertion())
+        })?;
         if self.allow.is_empty() {
             return Ok(verified);
         }
@@ -158,8 +174,7 @@ impl ClientCertVerifier for Verifier {
 /// read says nothing of its end.
 pub(crate) fn expired(leaf: &CertificateDer<'_>, now: UnixTime) -> Option<rustls::Error> {
     let (_, cert) = X509Certificate::from_der(leaf).ok()?;
-    let end = u64::try_from(cert.validity().not_after.timestamp()).unwrap_or(0);
-    let not_after = UnixTime::since_unix_epoch(Duration::from_secs(end));
+    let not_after = anchors::moment(cert.validity().not_after.timestamp());
     (now > not_after).then(|| {
         let time = now;
         CertificateError::ExpiredContext { time, not_after }.into()

@@ -2,12 +2,14 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use rustls::SignatureScheme;
 use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
+use rustls::sign::{CertifiedKey, SigningKey};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 use zeroize::Zeroizing;
 
 use super::certificate::CertificateInfo;
@@ -196,12 +198,9 @@ fn check_match(
             ),
         )
     })?;
-    match CertifiedKey::new(vec![leaf.clone()], signing.clone()).keys_match() {
-        // A kind of key that does not tell its public half is trusted.
-        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
-            Ok(schemes_of(&*signing))
-        }
-        Err(rustls::Error::InconsistentKeys(_)) => Err(wrong(
+    match belongs(leaf, &signing) {
+        Ok(true) => Ok(schemes_of(&*signing)),
+        Ok(false) => Err(wrong(
             key_path,
             format_args!(
                 "the private key does not belong to the certificate in {}; the chain must begin \
@@ -209,7 +208,32 @@ fn check_match(
                 cert.file.display()
             ),
         )),
-        Err(error) => Err(wrong(key_path, format_args!("cannot be used: {error}"))),
+        Err(error) => Err(wrong(
+            &cert.file,
+            format_args!("the first certificate cannot be used: {error}"),
+        )),
+    }
+}
+
+/// Whether the key is this certificate's. A kind of key that does not tell its
+/// public half is trusted to be.
+fn belongs(
+    leaf: &CertificateDer<'static>,
+    signing: &Arc<dyn SigningKey>,
+) -> Result<bool, rustls::Error> {
+    // webpki reads no certificate of an older version.
+    if let Ok((_, cert)) = X509Certificate::from_der(leaf)
+        && cert.version() != X509Version::V3
+    {
+        let public = signing.public_key();
+        return Ok(public.is_none_or(|public| *public == *cert.public_key().raw));
+    }
+    match CertifiedKey::new(vec![leaf.clone()], signing.clone()).keys_match() {
+        Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
+            Ok(true)
+        }
+        Err(rustls::Error::InconsistentKeys(_)) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -7,8 +7,10 @@
 //! many, `store` keeps them small. Each shard makes its own `resolver` from that,
 //! which chooses by name (and leaves that in `heard`), and its own verifier of
 //! clients (`client_verify`, by `subject`). `client` is the other side: TLS
-//! towards backends.
+//! towards backends. Both trust those in a file of `authorities`, and take one of
+//! these `anchors` also as a peer's own.
 
+mod anchors;
 mod authorities;
 mod certificate;
 mod chain;

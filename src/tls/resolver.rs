@@ -6,14 +6,19 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustls::CipherSuite;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::time_provider::TimeProvider;
 
 use super::heard;
 use super::store::Store;
-use crate::config::SniNoMatch;
+use crate::config::{SniNoMatch, TlsVersion};
 use crate::limits;
+
+/// What a client offers among its cipher suites when it has fallen back (RFC 7507,
+/// section 2).
+const FALLBACK_SCSV: u16 = 0x5600;
 
 /// One shard's choice of certificates.
 ///
@@ -23,6 +28,8 @@ use crate::limits;
 pub(super) struct Resolver {
     store: Arc<Store>,
     nomatch: SniNoMatch,
+    /// The newest version that is spoken.
+    newest: TlsVersion,
     /// Locked once in a handshake, and by this shard alone: rustls wants what
     /// it is given to be `Sync`.
     hot: Mutex<Hot>,
@@ -34,11 +41,13 @@ impl Resolver {
     pub(super) fn new(
         store: Arc<Store>,
         nomatch: SniNoMatch,
+        newest: TlsVersion,
         clock: Box<dyn TimeProvider>,
     ) -> Self {
         Self {
             store,
             nomatch,
+            newest,
             hot: Mutex::new(Hot::new(limits::CERTIFICATES_HOT_MAX)),
             clock,
         }
@@ -63,6 +72,10 @@ impl ResolvesServerCert for Resolver {
         if let Some(name) = hello.server_name() {
             heard::leave(name);
         }
+        if self.newest == TlsVersion::Tls13 && has_fallen_back(hello.cipher_suites()) {
+            heard::leave_fallback();
+            return None;
+        }
         let place = self.store.choose(
             hello.server_name(),
             // In TLS 1.2 rustls leaves those out that no common suite has.
@@ -73,6 +86,22 @@ impl ResolvesServerCert for Resolver {
             .inspect_err(|error| log::error!("a certificate cannot be shown: {error}"))
             .ok()
     }
+}
+
+/// Whether a client says that it could do more, and comes with TLS 1.2 because
+/// that was answered with a failure (RFC 7507, section 3): somebody on the way may
+/// have seen to it. One that offers TLS 1.3 has suites of it, which no other
+/// version has (RFC 8446, appendix B.4).
+fn has_fallen_back(suites: &[CipherSuite]) -> bool {
+    let mut says_so = false;
+    for suite in suites {
+        match u16::from(*suite) {
+            FALLBACK_SCSV => says_so = true,
+            0x1300..=0x13ff => return false,
+            _ => {}
+        }
+    }
+    says_so
 }
 
 impl fmt::Debug for Resolver {
@@ -221,6 +250,7 @@ mod tests {
         let resolver = Resolver::new(
             store(1, Some(1000)),
             SniNoMatch::Default,
+            TlsVersion::Tls13,
             Box::new(clock.clone()),
         );
         let stapled = || resolver.ready(0).expect("a key").ocsp.clone();

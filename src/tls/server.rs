@@ -75,6 +75,7 @@ impl ServerParts {
         Arc::new(Resolver::new(
             self.store.clone(),
             tls.sni_nomatch,
+            tls.policy.max,
             Box::new(DefaultTimeProvider),
         ))
     }

@@ -208,7 +208,7 @@ impl Tunnel<'_> {
                         break (Cause::NotTls, None);
                     }
                     let mut said = Vec::new();
-                    match alert::instead(&error, None) {
+                    match alert::instead(&error, None, false) {
                         Some(alert) => said.extend(alert::record(alert)),
                         // It writes to memory.
                         None => drop(theirs.write_all(&mut said)),

@@ -1,13 +1,18 @@
 //! ClientHellos that rustls does not answer, but a backend may: of TLS that is
-//! passed through, in whatever version, for whatever name.
+//! passed through, in whatever version, for whatever name. Or nobody, and it
+//! matters what they lack.
 
-/// What a ClientHello says that routes go by.
+/// What a ClientHello says that routes and alerts go by.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Spoken {
     /// The name that is asked for, in lower case (RFC 6066, section 3).
     pub(super) name: Option<String>,
     /// The application protocols that are offered (RFC 7301, section 3.1).
     pub(super) protocols: Vec<Vec<u8>>,
+    /// It offers TLS 1.3 (RFC 8446, section 4.2.1).
+    pub(super) tls13: bool,
+    /// It offers to resume a session of TLS 1.3 (section 4.2.11).
+    pub(super) resumes: bool,
 }
 
 /// Reads a ClientHello that lies at the beginning of these records, and all of
@@ -46,6 +51,12 @@ pub(super) fn read(mut records: &[u8]) -> Option<Spoken> {
                 while !names.0.is_empty() {
                     spoken.protocols.push(names.sized(1)?.0.to_vec());
                 }
+            }
+            [0, 41] => spoken.resumes = true,
+            [0, 43] => {
+                // A backend may make something of one that is malformed.
+                let versions = content.sized(1).map_or(&[][..], |versions| versions.0);
+                spoken.tls13 = versions.chunks(2).any(|version| version == [3, 4]);
             }
             _ => {}
         }
@@ -111,6 +122,8 @@ mod tests {
         let expected = Spoken {
             name: Some("a.example".into()),
             protocols: vec![b"h2".into(), b"http/1.1".into()],
+            tls13: true,
+            resumes: false,
         };
         assert_eq!(read(&hello).as_ref(), Some(&expected));
         let cut: Vec<u8> = hello[5..]

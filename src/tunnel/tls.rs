@@ -309,13 +309,14 @@ impl<C: Conversation> TlsEnd<C> {
         if self.failed {
             return;
         }
-        if let Some(alert) = alert::instead(error, self.tls.protocol_version()) {
+        let sealed = self.seals();
+        let version = self.tls.protocol_version();
+        if let Some(alert) = alert::instead(error, version, sealed) {
             self.fail();
             self.link.unsent.keep(&alert::record(alert));
             return;
         }
         let before = self.link.unsent.as_slice().len();
-        let sealed = self.seals();
         self.keep_alert(wire);
         if !sealed && self.link.unsent.as_slice().len() == before {
             let alert = alert::otherwise(error);

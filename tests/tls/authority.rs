@@ -23,7 +23,12 @@ pub(crate) struct Issued {
 
 impl Authority {
     pub(crate) fn new(name: &str) -> Self {
-        let (params, key) = Self::params(name);
+        Self::new_with(name, |_| {})
+    }
+
+    pub(crate) fn new_with(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let (mut params, key) = Self::params(name);
+        change(&mut params);
         Self(CertifiedIssuer::self_signed(params, key).expect("an authority"))
     }
 
@@ -114,6 +119,15 @@ impl Authority {
 }
 
 impl Issued {
+    /// An authority's own, as its peers show it.
+    pub(crate) fn itself(authority: &Authority) -> Self {
+        let key = authority.0.key().serialize_der();
+        Self {
+            cert: authority.0.as_ref().clone(),
+            key: KeyPair::try_from(key).expect("a key"),
+        }
+    }
+
     pub(crate) fn der(&self) -> CertificateDer<'static> {
         self.cert.der().clone()
     }

@@ -6,11 +6,16 @@ use std::time::{Duration, SystemTime};
 
 use adit::config::CertSource;
 use adit::tls::{CertificateInfo, Identity, ServerParts};
-use rcgen::{CustomExtension, ExtendedKeyUsagePurpose};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{
+    CertificateParams, CustomExtension, ExtendedKeyUsagePurpose, KeyPair, SigningKey as _,
+};
 
 use crate::authority::{Authority, write};
-use crate::place::from;
+use crate::place::{Place, from};
 use crate::support::tools::has;
+use crate::visitor::Visitor;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -188,4 +193,80 @@ fn der_is_told_from_what_is_nothing() {
     fs::write(&path, "0 nothing").expect("a file");
     let error = load().expect_err("refused").to_string();
     assert!(error.contains("holds no certificate"), "{error}");
+}
+
+/// One value in DER (X.690, section 8.1), whose content is shorter than 64 KiB.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    // In as few bytes as it takes (section 10.1).
+    let length = match content.len() {
+        0..0x80 => vec![length[7]],
+        0x80..0x100 => vec![0x81, length[7]],
+        _ => vec![0x82, length[6], length[7]],
+    };
+    [&[tag][..], &length, content].concat()
+}
+
+/// The values that lie side by side in this content, each with its header.
+fn values(mut content: &[u8]) -> Vec<&[u8]> {
+    let mut found = Vec::new();
+    while let [_, first, rest @ ..] = content {
+        let (header, length) = match usize::from(*first) {
+            long @ 0x81.. => (long - 0x80, &rest[..long - 0x80]),
+            _ => (0, std::slice::from_ref(first)),
+        };
+        let length = length.iter().fold(0, |all, b| all << 8 | usize::from(*b));
+        let (value, after) = content.split_at(2 + header + length);
+        found.push(value);
+        content = after;
+    }
+    found
+}
+
+fn inside(value: &[u8]) -> &[u8] {
+    let long = usize::from(value[1]);
+    &value[if long > 0x80 { 2 + long - 0x80 } else { 2 }..]
+}
+
+/// A self-signed certificate of X.509 version 1, as `openssl x509 -req -signkey`
+/// of OpenSSL 3.0 makes it, in DER: no version and no extensions (RFC 5280,
+/// section 4.1).
+fn version_1(key: &KeyPair) -> Vec<u8> {
+    let params = CertificateParams::new(vec!["a.test".into()]).expect("a name");
+    let made = params.self_signed(key).expect("a certificate");
+    let parts = values(inside(made.der()));
+    let fields = values(inside(parts[0]));
+    let kept = fields
+        .iter()
+        .filter(|field| ![0xa0, 0xa3].contains(&field[0]));
+    let signed = der(0x30, &kept.copied().collect::<Vec<_>>().concat());
+    let signature = [&[0][..], &key.sign(&signed).expect("a signature")].concat();
+    der(0x30, &[&signed, parts[1], &der(3, &signature)].concat())
+}
+
+/// OpenSSL and those who build on it take it; webpki does not even read it.
+#[test]
+fn a_certificate_of_version_1_is_shown_and_warned_of() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (key, other) = (
+        KeyPair::generate().expect("a key"),
+        KeyPair::generate().expect("a key"),
+    );
+    let text = STANDARD.encode(version_1(&key));
+    let cert = format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n");
+    let path = write(folder.path(), "1.pem", key.serialize_pem() + &cert);
+    let tls = from(&[&path]);
+    let (_, infos) = ServerParts::load(&tls, SystemTime::now()).expect("parts");
+    let warnings = &infos[0].warnings;
+    assert!(warnings[0].contains("X.509 version 1,"), "{warnings:?}");
+    assert!(warnings[0].contains("openssl req -x509"), "{warnings:?}");
+    // A client of ours sees it, and gives up on it.
+    let refused = Visitor::new(None).visit(Place::start(tls).address);
+    let refused = refused.expect_err("refused").to_string();
+    assert!(refused.contains("UnsupportedCertVersion"), "{refused}");
+
+    let path = write(folder.path(), "2.pem", other.serialize_pem() + &cert);
+    let refused = ServerParts::load(&from(&[&path]), SystemTime::now());
+    let refused = refused.expect_err("refused").to_string();
+    assert!(refused.contains("does not belong"), "{refused}");
 }

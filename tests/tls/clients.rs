@@ -9,7 +9,7 @@ use adit::tls::{ServerParts, Subject};
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::{AlertDescription, ClientConfig, Error, RootCertStore};
 
-use crate::authority::{Authority, write};
+use crate::authority::{Authority, Issued, write};
 use crate::place::{Place, from};
 use crate::support::client::{self, Client, End};
 use crate::support::wait_for;
@@ -111,6 +111,81 @@ fn a_revoked_certificate_is_refused_wherever_in_the_chain() {
         };
         let refused = visitor.visit(place.address).err();
         assert_eq!(refused, expected, "{serial}");
+    }
+}
+
+/// What `openssl req -x509` makes is an authority's by default, and is trusted as
+/// a client's own where the file of authorities has it.
+#[test]
+fn a_clients_own_certificate_may_be_the_authority() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = folder.path();
+    let ours = Authority::new("ours");
+    let (tls, mut verify) = asking(at, &ours, true);
+    let listed = Authority::new_with("listed", |params| {
+        params.serial_number = Some(5u64.into());
+    });
+    let out_of_date = Authority::new("out of date");
+    let expired = Authority::new_with("expired", |params| {
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    });
+    let for_servers = Authority::new_with("for servers", |params| {
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
+    });
+    let for_clients = Authority::new_with("for clients", |params| {
+        params.serial_number = Some(7u64.into());
+        params.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ClientAuth];
+    });
+    let trusted = [
+        &ours,
+        &listed,
+        &out_of_date,
+        &expired,
+        &for_servers,
+        &for_clients,
+    ];
+    let pem: String = trusted.iter().map(|authority| authority.pem()).collect();
+    verify.ca = write(at, "all.pem", pem);
+    verify.crls = vec![
+        write(at, "a.crl", listed.revoke(&[5], 2099)),
+        write(at, "b.crl", out_of_date.revoke(&[2], 2021)),
+        write(at, "c.crl", for_clients.revoke(&[8], 2099)),
+    ];
+    let place = Place::start(judging(&tls, &verify));
+    // The same name, and another key.
+    let stranger = Authority::new("ours");
+    for versions in EACH {
+        for (who, expected) in [
+            (&ours, None),
+            (&for_clients, None),
+            (&listed, alert(AlertDescription::CertificateRevoked)),
+            (&out_of_date, alert(AlertDescription::UnknownCA)),
+            (&expired, alert(AlertDescription::CertificateExpired)),
+            (
+                &for_servers,
+                alert(AlertDescription::UnsupportedCertificate),
+            ),
+            (&stranger, alert(AlertDescription::CertificateUnknown)),
+        ] {
+            let client = Issued::itself(who);
+            let visitor = Visitor {
+                versions,
+                ..Visitor::showing(&client)
+            };
+            let name = Subject::of(&client.der()).expect("a subject");
+            assert_eq!(visitor.visit(place.address).err(), expected, "{name}");
+        }
+    }
+    // The list of subjects is for them, too.
+    verify.allow = vec![SubjectPattern::Cn("for clients".into())];
+    let place = Place::start(judging(&tls, &verify));
+    for (who, expected) in [
+        (&for_clients, None),
+        (&ours, alert(AlertDescription::AccessDenied)),
+    ] {
+        let client = Issued::itself(who);
+        let visitor = Visitor::showing(&client);
+        assert_eq!(visitor.visit(place.address).err(), expected);
     }
 }
 

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
 use adit::config::{CertSource, ClientTls, ServerVerify, TlsVersion};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ALL_VERSIONS, AlertDescription, Error};
 
@@ -110,6 +111,67 @@ fn a_certificate_is_shown_to_a_backend_that_asks() {
     assert_fails(&Place::client_with(backend.address(), tls.clone()));
     tls.identity = Some(CertSource::new(&ours.cert, &ours.key));
     Place::client_with(backend.address(), tls).echo(b"hello");
+}
+
+/// What `openssl req -x509` makes is an authority's by default, and is trusted as
+/// a backend's own where the file of authorities has it; but for what it is for,
+/// and no other that looks like it.
+#[test]
+fn a_backends_own_certificate_may_be_the_authority() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let verdict = |change: fn(&mut CertificateParams), name: &str| {
+        let certificate = Certificate::of_authority(folder.path(), change);
+        let backend = backend(&certificate);
+        let mut tls = trusting(&certificate);
+        tls.server_name = Some(name.into());
+        let near = Place::client_with(backend.address(), tls);
+        // Let in, it is a backend that says nothing.
+        let _ = near.connect().read_to_end(&mut Vec::new());
+        backend.result()
+    };
+    let alert = |alert| Some(Error::AlertReceived(alert));
+    assert_eq!(verdict(|_| {}, "localhost"), None);
+    assert_eq!(
+        verdict(|_| {}, "other.example"),
+        alert(AlertDescription::BadCertificate)
+    );
+    let expired = |params: &mut CertificateParams| {
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    };
+    assert_eq!(
+        verdict(expired, "localhost"),
+        alert(AlertDescription::CertificateExpired)
+    );
+    let early = |params: &mut CertificateParams| {
+        params.not_before = rcgen::date_time_ymd(2999, 1, 1);
+    };
+    assert_eq!(
+        verdict(early, "localhost"),
+        alert(AlertDescription::CertificateExpired)
+    );
+    let for_clients = |params: &mut CertificateParams| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+    };
+    assert_eq!(
+        verdict(for_clients, "localhost"),
+        alert(AlertDescription::UnsupportedCertificate)
+    );
+    let for_servers = |params: &mut CertificateParams| {
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    };
+    assert_eq!(verdict(for_servers, "localhost"), None);
+}
+
+#[test]
+fn another_authoritys_own_certificate_is_refused() {
+    let (_a, trusted) = certificate();
+    let folder = tempfile::tempdir().expect("a folder");
+    let stranger = Certificate::of_authority(folder.path(), |_| {});
+    let backend = backend(&stranger);
+    let near = Place::client(backend.address(), &trusted);
+    assert_refused(&near, "connect/backend/bad-certificate");
+    let expected = AlertDescription::CertificateUnknown;
+    assert_eq!(backend.result(), Some(Error::AlertReceived(expected)));
 }
 
 fn certificate_for_clients() -> (tempfile::TempDir, Certificate) {
