@@ -9,7 +9,7 @@ use std::task::{Poll, ready};
 use rustls::server::Acceptor;
 
 use super::alert;
-use super::cause::tls_cause;
+use super::cause::of_failure;
 use super::closing::Farewell;
 use super::end::{Link, Party};
 use super::facts::Facts;
@@ -213,8 +213,7 @@ impl Tunnel<'_> {
                         // It writes to memory.
                         None => drop(theirs.write_all(&mut said)),
                     }
-                    let unheard = (tls_cause(&error), Some(error.to_string()));
-                    return Err(arrival.told(&said, unheard));
+                    return Err(arrival.told(&said, of_failure(&error)));
                 }
             }
             if let Err(unheard) = self

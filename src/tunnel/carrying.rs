@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
-use super::cause::tls_cause;
+use super::cause::of_failure;
 use super::closing::Farewell;
 use super::end::{EndError, Link, Party};
 use super::held::Kept;
@@ -349,7 +349,7 @@ fn relay_cause(error: EndError) -> (Cause, Option<String>) {
             (Cause::TlsError, Some(error.to_string()))
         }
         EndError::Io(error) => (Cause::Reset, Some(error.to_string())),
-        EndError::Tls(error) => (tls_cause(&error), Some(error.to_string())),
+        EndError::Tls(error) => of_failure(&error),
         EndError::Truncated => (Cause::Truncated, None),
     }
 }

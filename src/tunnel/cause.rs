@@ -1,12 +1,24 @@
 //! What a TLS connection failed of, in the few words that are counted.
 
-use rustls::{Error, PeerIncompatible};
+use rustls::{CertificateError, Error, OtherError, PeerIncompatible};
 
 use super::Cause;
 use crate::tls;
 
-/// The cause for which a TLS connection with either peer fails so.
-pub(super) fn tls_cause(error: &Error) -> Cause {
+/// The cause for which a TLS connection with either peer fails so, and the words
+/// for it.
+pub(super) fn of_failure(error: &Error) -> (Cause, Option<String>) {
+    let words = match error {
+        // rustls wraps up what it has no word of its own for.
+        Error::InvalidCertificate(CertificateError::Other(OtherError(why))) => {
+            format!("invalid peer certificate: {why}")
+        }
+        error => error.to_string(),
+    };
+    (tls_cause(error), Some(words))
+}
+
+fn tls_cause(error: &Error) -> Cause {
     match error {
         Error::PeerIncompatible(why) => lack(why),
         Error::NoApplicationProtocol => Cause::NoProtocol,
@@ -47,7 +59,7 @@ fn lack(why: &PeerIncompatible) -> Cause {
 
 #[cfg(test)]
 mod tests {
-    use rustls::{AlertDescription, CertificateError, InvalidMessage};
+    use rustls::{AlertDescription, InvalidMessage};
 
     use super::*;
 
@@ -92,5 +104,17 @@ mod tests {
         ] {
             assert_eq!(tls_cause(&error), cause, "{error:?}");
         }
+    }
+
+    #[test]
+    fn what_rustls_has_no_word_for_is_said_without_its_wrapping() {
+        let why = OtherError(std::sync::Arc::new(std::fmt::Error));
+        let (cause, words) = of_failure(&CertificateError::Other(why).into());
+        assert_eq!(cause, Cause::BadCertificate);
+        let words = words.expect("words");
+        assert!(
+            words.starts_with("invalid peer certificate: an error"),
+            "{words}"
+        );
     }
 }

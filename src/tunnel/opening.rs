@@ -16,7 +16,7 @@ use rustls::server::UnbufferedServerConnection;
 use super::announce;
 use super::arrival::{Arrival, Hello, Origin};
 use super::carrying::{Carry, Carrying};
-use super::cause::tls_cause;
+use super::cause::of_failure;
 use super::closing::Farewell;
 use super::conversation::Conversation;
 use super::end::{Link, Party};
@@ -359,7 +359,7 @@ fn unshaken(error: HandshakeError) -> (Cause, Option<String>) {
         HandshakeError::Eof => (Cause::Eof, None),
         HandshakeError::Io(error) => (Cause::Reset, Some(error.to_string())),
         HandshakeError::NotTls => (Cause::NotTls, None),
-        HandshakeError::Tls(error) => (tls_cause(&error), Some(error.to_string())),
+        HandshakeError::Tls(error) => of_failure(&error),
     }
 }
 
