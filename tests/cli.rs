@@ -434,6 +434,54 @@ fn the_manual_page_has_its_sections() {
     ] {
         assert!(run.out.contains(part), "{part} not in:\n{}", run.out);
     }
+    for variable in [
+        "XDG_RUNTIME_DIR",
+        "NO_COLOR",
+        "NOTIFY_SOCKET",
+        "LISTEN_FDS",
+        "SSL_CERT_FILE",
+    ] {
+        assert!(run.out.contains(variable), "{variable}");
+    }
+}
+
+/// As much as `--help` tells of it.
+#[test]
+fn the_manual_page_tells_of_each_command_what_help_tells() {
+    let page = adit(&["man"]).out.replace("\\-", "-");
+    let about = |command: &str| {
+        let head = format!(".SS \"adit {command}\"\n");
+        let (_, rest) = page.split_once(&head).expect("a part of its own");
+        let end = rest.find("\n.S").unwrap_or(rest.len());
+        rest[..end].to_owned()
+    };
+    for (command, parts) in [
+        (
+            "tunnels",
+            &[
+                "\\fB-n\\fR, \\fB--limit\\fR\\fI <N>\\fR",
+                "[default: 100]",
+                "[possible values: age, bytes, up,",
+                "\\fI[FILTER]...\\fR",
+                "client              an address, a network",
+                "adit tunnels --sort rate --limit 10",
+            ][..],
+        ),
+        ("stats", &["\\fB--watch\\fR\\fI [<SECONDS>]\\fR"]),
+        (
+            "convert",
+            &["[possible values: tunnel: Tunnel, the C program"],
+        ),
+        ("completions", &["bash, elvish, fish"]),
+        ("bench", &["\\fB-q\\fR, \\fB--quiet\\fR"]),
+        ("check", &["above as well, but for --test and --version."]),
+        ("run", &["above as well, but for --version."]),
+    ] {
+        let text = about(command);
+        for part in parts {
+            assert!(text.contains(part), "{part} not in:\n{text}");
+        }
+    }
 }
 
 #[test]
