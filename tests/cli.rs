@@ -311,6 +311,11 @@ fn check_finds_folders_that_are_not_there() {
     let log = format!(", key_log: \"{shown}/k.log\"");
     let run = check(&tls(&log), "", &rest);
     assert_ne!(run.code, Some(2), "{}{}", run.out, run.err);
+    // However it was asked for.
+    let said = run.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in ["key_log out of", "--key-log off the command line"] {
+        assert!(said.contains(part), "{part} not in:\n{}", run.out);
+    }
     for left in ["m.sock", "a.sock", "k.log"] {
         assert!(!folder.path().join(left).exists(), "{left} was made");
     }
@@ -360,6 +365,7 @@ fn help_and_version_end_well() {
         "reload",
         "ticket-keys",
         "--test",
+        "systemd:NAME",
         "Exit codes:\n  0  success",
         "\n  1  runtime failure",
         "\n  2  usage",
@@ -371,6 +377,30 @@ fn help_and_version_end_well() {
     let version = adit(&["--version"]);
     assert_eq!(version.code, Some(0));
     assert_eq!(version.out, format!("adit {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn help_is_a_command_too() {
+    let at = |words: &[&str]| {
+        let help = adit(words);
+        assert_eq!((help.code, help.err.as_str()), (Some(0), ""), "{words:?}");
+        help.out
+    };
+    assert_eq!(at(&["help"]), at(&["--help"]));
+    let run = at(&["help", "run"]);
+    assert_eq!(run, at(&["run", "--help"]));
+    for part in [
+        "win over the configuration file",
+        "--listen '*:443' --backend",
+        "Exit codes:\n  0  success",
+    ] {
+        assert!(run.contains(part), "{part} not in:\n{run}");
+    }
+    assert_eq!(
+        at(&["backend", "help", "list"]),
+        at(&["backend", "list", "--help"])
+    );
+    assert_usage(&["help", "serve"], &["serve"]);
 }
 
 #[test]
