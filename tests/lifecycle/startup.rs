@@ -17,10 +17,11 @@ use crate::program::{self, Ended, Program, borrowed, listener, quiet_port, words
 use crate::support::adit::Setup;
 use crate::support::certificate::Certificate;
 use crate::support::client::Client;
-use crate::support::{backend, tools, wait_for};
+use crate::support::{backend, tools, turn, wait_for};
 
 #[test]
 fn one_shard_two_and_sixteen_serve() {
+    turn::take_for(24);
     let backend = backend::echo();
     for shards in [1, 2, 16] {
         let mut adit = Setup::new(backend.address()).shards(shards).start();
@@ -72,6 +73,7 @@ fn a_hundred_and_twenty_eight_shards_start_soon() {
     if !may_lock_for(128) {
         return;
     }
+    turn::take_for(128);
     let backend = backend::echo();
     let started = Instant::now();
     let adit = Setup::new(backend.address()).shards(128).start();

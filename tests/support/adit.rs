@@ -16,7 +16,7 @@ use adit::metrics::Stats;
 use tempfile::TempDir;
 
 use super::certificate::Certificate;
-use super::{PATIENCE, lock, same_rights, wait_for};
+use super::{PATIENCE, lock, same_rights, turn, wait_for};
 
 /// How a server is to be started.
 #[derive(Clone, Debug)]
@@ -164,6 +164,7 @@ impl Setup {
     /// Starts it in this folder, with this certificate.
     #[track_caller]
     pub fn start_in(&self, folder: TempDir, certificate: Certificate) -> Adit {
+        turn::take();
         if let Some(beside) = &self.beside {
             std::fs::create_dir(folder.path().join(beside)).expect("a folder");
         }

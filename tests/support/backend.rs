@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use socket2::SockRef;
 
 use super::pattern::{self, Check};
-use super::{PATIENCE, raise_descriptors};
+use super::{PATIENCE, raise_descriptors, turn};
 
 /// A server that runs a script for each connection and collects what the
 /// scripts return.
@@ -36,6 +36,7 @@ impl<T: Send + 'static> Backend<T> {
         script: impl Fn(TcpStream) -> T + Send + Sync + 'static,
     ) -> Self {
         raise_descriptors();
+        turn::take();
         let address = listener.local_addr().expect("an address");
         let stopping = Arc::new(AtomicBool::new(false));
         let (results, receiver) = channel();

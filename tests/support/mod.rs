@@ -23,6 +23,7 @@ pub mod forge;
 pub mod pattern;
 pub mod place;
 pub mod tools;
+pub mod turn;
 
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
