@@ -52,7 +52,7 @@
 //!
 //! - [`config`]: what a server is told, its file, and the files of other
 //!   programs; [`limits`]: every default and bound.
-//! - [`metrics`]: what a server counts; [`tunnel::CloseReason`]: why a tunnel
+//! - [`metrics`]: what a server counts; [`close::CloseReason`]: why a tunnel
 //!   ended.
 //! - [`logging`]: where lines go that are written by the `log` crate's macros.
 //!   A program may install any other logger instead.
@@ -79,6 +79,7 @@ pub mod bench;
 #[cfg(feature = "bench-parts")]
 #[doc(hidden)]
 pub mod bench_parts;
+pub mod close;
 pub mod config;
 pub mod control;
 mod error;

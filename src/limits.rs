@@ -293,8 +293,8 @@ pub const STALL_NOTED: Duration = Duration::from_millis(500);
 pub const GONE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Tunnels of one shard that are a crowd: when three quarters of it have gone,
-/// the memory that they had is given back to the system. They need 5 MB or more.
-pub const CROWD: usize = 1000;
+/// the memory that they had is given back to the system. They need 1 MB or more.
+pub const CROWD: usize = 250;
 
 /// How much later, so that it is done once for all that go together.
 pub const GIVE_BACK_DELAY: Duration = Duration::from_secs(1);
@@ -302,6 +302,10 @@ pub const GIVE_BACK_DELAY: Duration = Duration::from_secs(1);
 /// How long a closing tunnel may take to hand the kernel's last bytes to a
 /// peer before the connection is reset.
 pub const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The same for a tunnel that is cut, since the drain time is over or an operator
+/// closes it.
+pub const CUT_LINGER_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// The longest timeout that may be configured: a year.
 pub const TIMEOUT_MAX: Duration = Duration::from_secs(366 * 24 * 3600);

@@ -257,7 +257,7 @@ fn check_looks_at_every_service() {
 
 /// Where a start would write and listen is looked at, and left as it is.
 #[test]
-fn check_finds_folders_that_are_not_there() {
+fn check_finds_what_is_not_there_as_a_start_does() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("adit.ron");
     let check = |listener: &str, service: &str, rest: &str| {
@@ -299,12 +299,43 @@ fn check_finds_folders_that_are_not_there() {
             "",
             "key_log: the",
         ),
+        (
+            plain,
+            "",
+            ", user: 1, group: 1, chroot: \"/nonexistent\"",
+            "chroot",
+        ),
+        (
+            &tls(", ticket_keys: \"/nonexistent/t.keys\""),
+            "",
+            "",
+            "/nonexistent/t.keys",
+        ),
     ] {
         let run = check(listener, service, rest);
         assert_eq!(run.code, Some(2), "{said}\n{}{}", run.out, run.err);
         for part in [said, "/nonexistent", "ERROR"] {
             assert!(run.out.contains(part), "{part} not in:\n{}", run.out);
         }
+        // What a start says, and how it ends.
+        let run = adit(&[
+            "run",
+            "--user",
+            "root",
+            "-c",
+            file.to_str().expect("a path"),
+        ]);
+        assert_eq!(run.code, Some(2), "{said}\n{}{}", run.out, run.err);
+    }
+    let odd = folder.path().join("odd");
+    std::fs::write(&odd, "").expect("written");
+    for rest in [
+        format!(", admin: {odd:?}"),
+        format!(", metrics: (address: \"unix:{}\")", odd.display()),
+    ] {
+        let run = check(plain, "", &rest);
+        assert_eq!(run.code, Some(2), "{}{}", run.out, run.err);
+        assert!(run.out.contains("no socket is there"), "{}", run.out);
     }
     let shown = folder.path().display();
     let rest = format!(", metrics: (address: \"unix:{shown}/m.sock\"), admin: \"{shown}/a.sock\"");

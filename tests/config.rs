@@ -162,7 +162,7 @@ fn the_full_file_holds_the_defaults() {
     // A list where none need be is what there is without it.
     assert_eq!(
         full_tls.policy.ciphers,
-        Some(adit::tls::cipher_suites().collect())
+        Some(adit::config::suites::cipher_suites().collect())
     );
     let default = rustls::crypto::aws_lc_rs::default_provider();
     assert_eq!(

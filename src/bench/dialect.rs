@@ -17,7 +17,7 @@ use rustls::{
 };
 
 use super::TlsOptions;
-use crate::tls::{suite_name, suite_named};
+use crate::config::suites::{suite_name, suite_named};
 
 /// A TLS version that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

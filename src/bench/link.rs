@@ -18,10 +18,10 @@ use rustls::{ClientConfig, HandshakeKind};
 
 use super::dialect::group_name;
 use super::report::Negotiated;
+use crate::config::suites::suite_name;
 use crate::limits::{BENCH_BUFFER, RECORD_PLAIN_MAX, RECORD_SEAL_OVERHEAD_MAX, RECORD_WIRE_MAX};
 use crate::runtime::Socket;
 use crate::sys::socket::{self, Peer};
-use crate::tls::suite_name;
 
 /// A connection that was begun.
 #[derive(Debug)]

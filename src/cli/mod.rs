@@ -14,6 +14,7 @@ mod generate;
 mod human;
 mod operator;
 mod output;
+mod places;
 mod plan;
 mod privileges;
 mod reload;
@@ -63,6 +64,7 @@ fn carry_out(plan: Plan) -> Result<Exit, Failure> {
         Plan::Demo(overrides) => demo::run(&overrides),
         Plan::Run(plan) => run::run(plan),
         Plan::Check(plan, format) => check::run(&plan, format),
+        Plan::Test(plan) => check::test(&plan),
         Plan::Stats(plan) => stats::run(&plan),
         Plan::Reload(of, format) => reload::run(&of, format),
         Plan::Upgrade(of) => upgrade::run(&of),

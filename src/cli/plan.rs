@@ -26,6 +26,8 @@ pub(crate) enum Plan {
     Demo(Overrides),
     Run(RunPlan),
     Check(RunPlan, Format),
+    /// A check of what this very start would come to.
+    Test(RunPlan),
     Stats(StatsPlan),
     Reload(Target, Format),
     Upgrade(Target),
@@ -116,7 +118,7 @@ impl Plan {
     fn serve(args: RunArgs) -> Result<Self, clap::Error> {
         let plan = RunPlan::new(args.source, args.overrides)?;
         Ok(if args.test {
-            Self::Check(plan, Format::Text)
+            Self::Test(plan)
         } else {
             Self::Run(plan)
         })
@@ -437,11 +439,8 @@ mod tests {
     }
 
     #[test]
-    fn test_means_check() {
-        assert!(matches!(
-            plan("-c x --test"),
-            Ok(Plan::Check(_, Format::Text))
-        ));
+    fn test_is_a_start_that_only_checks() {
+        assert!(matches!(plan("-c x --test"), Ok(Plan::Test(_))));
         assert!(matches!(
             plan("check -c x --json"),
             Ok(Plan::Check(_, Format::Json))

@@ -20,6 +20,7 @@ use adit::{Config, Error, Handle, Inheritance, Outcome, Server, limits, notice};
 
 use super::exit::{Exit, Failure};
 use super::human;
+use super::places;
 use super::plan::RunPlan;
 use super::privileges::{Confinement, Privileges};
 use super::service::Service;
@@ -44,6 +45,12 @@ fn configure(
 ) -> Result<Exit, Failure> {
     let mut watched = Watched::default();
     let config = watched.config(&plan)?;
+    // A successor is in the chroot already, and has what its predecessor left.
+    if succession.predecessor.is_none()
+        && let Some(unfit) = places::unfit(&config)
+    {
+        return Err(Failure::usage(unfit));
+    }
     // While there is one thread.
     let privileges = Privileges::prepare(&config, Some(&plan.source))?;
     let log = Arc::new(logging::install(&config.log)?);

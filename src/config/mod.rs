@@ -26,6 +26,7 @@ mod route;
 mod scan;
 mod service;
 mod suggest;
+pub mod suites;
 mod tls;
 mod units;
 

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use super::negotiated::Handshakes;
 use super::times::TimeCells;
 use super::{CauseCount, CloseCount, Negotiated, Totals};
-use crate::tunnel::{Cause, CloseReason};
+use crate::close::{Cause, CloseReason};
 
 /// A number that only its shard touches.
 #[derive(Debug, Default)]

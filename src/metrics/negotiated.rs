@@ -4,7 +4,7 @@ use rustls::{CipherSuite, NamedGroup, ProtocolVersion};
 use serde::{Deserialize, Serialize};
 
 use super::counters::Counter;
-use crate::tls;
+use crate::config::suites;
 
 /// What one handshake agreed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,8 +81,8 @@ impl Handshakes {
             done: Counter::default(),
             resumed: Counter::default(),
             versions: Cells::new([ProtocolVersion::TLSv1_3, ProtocolVersion::TLSv1_2]),
-            suites: Cells::new(tls::cipher_suites()),
-            groups: Cells::new(tls::groups()),
+            suites: Cells::new(suites::cipher_suites()),
+            groups: Cells::new(suites::groups()),
         }
     }
 
@@ -106,9 +106,9 @@ impl Handshakes {
 
     pub(super) fn negotiated(&self) -> NegotiatedCounts {
         NegotiatedCounts {
-            versions: self.versions.named(tls::version_name),
-            ciphers: self.suites.named(tls::suite_name),
-            groups: self.groups.named(tls::group_name),
+            versions: self.versions.named(suites::version_name),
+            ciphers: self.suites.named(suites::suite_name),
+            groups: self.groups.named(suites::group_name),
         }
     }
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{ListenerUse, NegotiatedCounts, RingStats, ServiceStats, TimeCounts};
-use crate::tunnel::{Cause, CloseReason};
+use crate::close::{Cause, CloseReason};
 
 /// The process at one moment: every shard's figures and their sum.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use time::OffsetDateTime;
 
 use super::Shard;
+use crate::config::suites;
 use crate::limits;
 use crate::logging::access::{AccessLog, Entry, Sampling};
 use crate::timer::Tick;
-use crate::tls;
 use crate::tunnel::{Cause, CloseReason, Phase, Record, Side, Summary, Terms, canonical};
 
 /// The access log as one shard writes it.
@@ -83,8 +83,8 @@ impl Shard {
             client: record.client(),
             sni: record.name().map(Into::into),
             alpn: record.protocol().map(Into::into),
-            tls_version: negotiated.and_then(|n| n.version).map(tls::version_name),
-            cipher: negotiated.and_then(|n| n.suite).map(tls::suite_name),
+            tls_version: negotiated.and_then(|n| n.version).map(suites::version_name),
+            cipher: negotiated.and_then(|n| n.suite).map(suites::suite_name),
             resumed: negotiated.map(|n| n.resumed),
             client_cert: record.subject().map(Into::into),
             service: service.map(|service| service.name().into()),

@@ -3,28 +3,10 @@
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, ALL_KX_GROUPS, default_provider};
 use rustls::version::{TLS12, TLS13};
-use rustls::{CipherSuite, NamedGroup, SupportedCipherSuite, SupportedProtocolVersion};
+use rustls::{CipherSuite, NamedGroup, SupportedProtocolVersion};
 
+use crate::config::suites::version_of;
 use crate::config::{TlsPolicy, TlsVersion};
-
-/// Every cipher suite that can be asked for, the most wanted first.
-pub fn cipher_suites() -> impl Iterator<Item = CipherSuite> {
-    ALL_CIPHER_SUITES.iter().map(SupportedCipherSuite::suite)
-}
-
-/// Every key exchange group that can be asked for, the most wanted first.
-pub fn groups() -> impl Iterator<Item = NamedGroup> {
-    ALL_KX_GROUPS.iter().map(|group| group.name())
-}
-
-/// The version that a cipher suite is for.
-pub fn version_of(suite: CipherSuite) -> Option<TlsVersion> {
-    let known = ALL_CIPHER_SUITES.iter().find(|s| s.suite() == suite)?;
-    Some(match known.tls13() {
-        Some(_) => TlsVersion::Tls13,
-        None => TlsVersion::Tls12,
-    })
-}
 
 /// The cipher suites and the groups that a policy comes down to, the most
 /// wanted first.

@@ -100,12 +100,17 @@ impl Arrival {
         Box::new(Parting::new((reason, None)))
     }
 
-    /// Refuses it. What is in `early` is sent, if anything is.
-    pub(super) fn refused(self, (cause, detail): Unheard) -> Box<Parting> {
+    /// Refuses it without a word.
+    pub(super) fn refused(self, unheard: Unheard) -> Box<Parting> {
+        self.told(&[], unheard)
+    }
+
+    /// Refuses it with that alert, if it is one.
+    fn told(self, alert: &[u8], (cause, detail): Unheard) -> Box<Parting> {
         let reason = CloseReason::new(Phase::Handshake, cause.doer(Side::Client), cause);
         let mut link = Link::new(self.socket);
-        link.unsent.keep(&self.early);
-        Box::new(Parting::new((reason, detail)).client(link, Farewell::Linger))
+        link.unsent.keep(alert);
+        Box::new(Parting::new((reason, detail)).client(link, Farewell::after(cause)))
     }
 }
 
@@ -140,14 +145,12 @@ impl Tunnel<'_> {
                 }
                 Ok(Parsed::Partial { needed }) => needed,
                 Err(error) => {
-                    arrival.early = Kept::default();
                     let detail = Some(error.to_string());
                     return Err(arrival.refused((Cause::BadProxyHeader, detail)));
                 }
             };
             // No more than that, so that nothing is read beyond the header.
             if let Err(unheard) = self.read(&mut arrival, needed, due).await {
-                arrival.early = Kept::default();
                 return Err(arrival.refused(unheard));
             }
         }
@@ -201,20 +204,17 @@ impl Tunnel<'_> {
                     }
                     let is_tls = matches!(&*arrival.early, [22, 3, ..] | [22]);
                     let error = alert::understood(error, &arrival.early);
-                    arrival.early.clear();
                     if !is_tls {
                         break (Cause::NotTls, None);
                     }
+                    let mut said = Vec::new();
                     match alert::instead(&error, None) {
-                        Some(alert) => arrival.early.extend(&alert::record(alert)),
-                        None => {
-                            let mut said = Vec::new();
-                            // It writes to memory.
-                            let _ = theirs.write_all(&mut said);
-                            arrival.early.extend(&said);
-                        }
+                        Some(alert) => said.extend(alert::record(alert)),
+                        // It writes to memory.
+                        None => drop(theirs.write_all(&mut said)),
                     }
-                    return Err(arrival.refused((tls_cause(&error), Some(error.to_string()))));
+                    let unheard = (tls_cause(&error), Some(error.to_string()));
+                    return Err(arrival.told(&said, unheard));
                 }
             }
             if let Err(unheard) = self
@@ -224,7 +224,6 @@ impl Tunnel<'_> {
                 break unheard;
             }
         };
-        arrival.early = Kept::default();
         Err(arrival.refused(unheard))
     }
 

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::task::{Context, Poll};
 
+use super::Cause;
 use super::end::Link;
 use crate::later::Later;
 use crate::sys::socket;
@@ -19,6 +20,20 @@ pub(super) enum Farewell {
     Linger,
     /// It gets what is on its way, then a reset.
     Reset,
+}
+
+impl Farewell {
+    /// That of a peer who has not come so far that bytes flow. The alert that
+    /// most causes have must not be overtaken by a reset because of bytes that
+    /// nobody reads any more; the others have none to wait for.
+    pub(super) fn after(cause: Cause) -> Self {
+        match cause {
+            Cause::Reset | Cause::Eof | Cause::Timeout | Cause::Drained | Cause::Closed => {
+                Self::Close
+            }
+            _ => Self::Linger,
+        }
+    }
 }
 
 /// Goes on taking leave. Ready when nothing is left to wait for.

@@ -15,7 +15,6 @@ mod announce;
 mod arrival;
 mod carrying;
 mod cause;
-mod close;
 mod closing;
 mod conversation;
 mod end;
@@ -34,7 +33,7 @@ mod tls;
 mod turns;
 mod unsent;
 
-pub use close::{Cause, CloseReason, Phase, Side};
+pub use crate::close::{Cause, CloseReason, Phase, Side};
 pub(crate) use id::Ids;
 pub(crate) use rates::{Counted, Pace, Rates};
 pub(crate) use record::{Record, Records, canonical};

@@ -207,7 +207,7 @@ impl Tunnel<'_> {
             Err(unshaken) => unshaken,
         };
         let reason = CloseReason::new(Phase::Handshake, cause.doer(Side::Client), cause);
-        let farewell = farewell(cause);
+        let farewell = Farewell::after(cause);
         let parting = Parting::new((reason, detail)).client(client.into_link(), farewell);
         Err(Box::new(parting))
     }
@@ -269,7 +269,7 @@ impl Tunnel<'_> {
         };
         counters.backend_handshake_failed(cause);
         let reason = CloseReason::new(Phase::Connect, cause.doer(Side::Backend), cause);
-        let farewell = farewell(cause);
+        let farewell = Farewell::after(cause);
         let parting = Parting::new((reason, detail)).backend(backend.into_link(), farewell);
         Err(Box::new(parting))
     }
@@ -352,15 +352,6 @@ impl Tunnel<'_> {
 fn unmade(phase: Phase, error: &rustls::Error) -> Box<Parting> {
     let reason = CloseReason::new(phase, Side::Server, Cause::Resources);
     Box::new(Parting::new((reason, Some(error.to_string()))))
-}
-
-/// The alert, if there is one, must not be overtaken by a reset because of
-/// bytes that nobody reads any more.
-fn farewell(cause: Cause) -> Farewell {
-    match cause {
-        Cause::Reset | Cause::Eof => Farewell::Close,
-        _ => Farewell::Linger,
-    }
 }
 
 fn unshaken(error: HandshakeError) -> (Cause, Option<String>) {

@@ -85,21 +85,31 @@ impl fmt::Display for Parting {
 
 impl Tunnel<'_> {
     /// Takes leave of the peers, within [`limits::LINGER_TIMEOUT`] of the last
-    /// byte that one of them took, and the half-close time in all.
+    /// byte that one of them took, and the half-close time in all; or within
+    /// [`limits::CUT_LINGER_TIMEOUT`] of being told to make an end. Who is told
+    /// all does not wait for the other.
     pub(super) async fn part(&self, mut parting: Box<Parting>) -> Summary {
         let began = self.alarm.now();
         let mut due = began.after(limits::LINGER_TIMEOUT);
         let mut untaken = usize::MAX;
+        let mut is_cut = false;
         poll_fn(|cx| {
             let scratch = &mut *self.around.scratch.borrow_mut();
             let later = &self.around.later;
-            let told = [
-                closing::poll(&mut parting.client, cx, &mut scratch.plain, later),
-                closing::poll(&mut parting.backend, cx, &mut scratch.plain, later),
-            ];
+            for peer in [&mut parting.client, &mut parting.backend] {
+                if closing::poll(peer, cx, &mut scratch.plain, later).is_ready()
+                    && let Some((link, farewell)) = peer.take()
+                {
+                    closing::close(link, farewell);
+                }
+            }
             let now = self.alarm.now();
             let in_all = began.after(self.terms.timeouts.half_close);
-            if now >= due && now < in_all && self.is_ordered_to_stop().is_none() {
+            if self.is_ordered_to_stop().is_some() {
+                if !std::mem::replace(&mut is_cut, true) {
+                    due = due.min(now.after(limits::CUT_LINGER_TIMEOUT));
+                }
+            } else if now >= due && now < in_all {
                 let queued = closing::owed(&parting.client) + closing::owed(&parting.backend);
                 if queued > 0 && queued < untaken {
                     untaken = queued;
@@ -107,7 +117,7 @@ impl Tunnel<'_> {
                 }
             }
             let over = now >= due || self.around.leaving.get();
-            if over || told.iter().all(Poll::is_ready) {
+            if over || (parting.client.is_none() && parting.backend.is_none()) {
                 return Poll::Ready(());
             }
             // What the kernel has still to send is looked at once a tick.

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use super::facts::Facts;
 use crate::backend::Service;
+use crate::config::suites;
 use crate::metrics::{Negotiated, TunnelId, TunnelState, TunnelView};
 use crate::timer::{Alarm, Timers};
-use crate::tls::{self, Subject};
+use crate::tls::Subject;
 
 /// That of a tunnel which has not begun, and looks at its record when it does.
 const NO_ALARM: u32 = u32::MAX;
@@ -176,9 +177,9 @@ impl Record {
             listener: &self.listener,
             service: service.map(|service| service.name()),
             backend: backend.and_then(|(number, service)| service.address_of(number)),
-            tls_version: negotiated.and_then(|n| n.version).map(tls::version_name),
-            cipher: negotiated.and_then(|n| n.suite).map(tls::suite_name),
-            group: negotiated.and_then(|n| n.group).map(tls::group_name),
+            tls_version: negotiated.and_then(|n| n.version).map(suites::version_name),
+            cipher: negotiated.and_then(|n| n.suite).map(suites::suite_name),
+            group: negotiated.and_then(|n| n.group).map(suites::group_name),
             resumed: negotiated.map(|n| n.resumed),
             age_seconds: now.saturating_duration_since(self.accepted).as_secs_f64(),
             bytes_up: self.bytes_up.get(),

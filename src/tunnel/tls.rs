@@ -23,7 +23,7 @@ use super::facts::{Facts, TlsFacts};
 use super::held::Kept;
 use super::relay::{End, Pulled};
 use super::scratch::Wire;
-use crate::config::Truncation;
+use crate::config::{Truncation, suites};
 use crate::limits;
 use crate::metrics::Negotiated;
 use crate::sys::socket;
@@ -484,7 +484,7 @@ impl<C: Conversation + 'static> Party for TlsEnd<C> {
                     Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
                     _ => "TLSv1.2",
                 },
-                cipher: tls::suite_name(suite.suite()),
+                cipher: suites::suite_name(suite.suite()),
                 certificate: self.tls.peer_certificates().and_then(<[_]>::first),
                 resumed: self.tls.handshake_kind() == Some(HandshakeKind::Resumed),
             }),

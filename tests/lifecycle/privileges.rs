@@ -437,6 +437,15 @@ fn root_stays_root_by_a_file_only_if_told_so() {
     ] {
         assert!(ended.err.contains(part), "{ended:?}");
     }
+    // A check may be root's for a service that is not.
+    for (words, code, said) in [
+        (&["run", "--test", "-c", file][..], 2, "ERROR"),
+        (&["check", "-c", file], 0, "but for a start as root"),
+    ] {
+        let ended = Program::start_as(scene.folder.path(), &[], words).wait();
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        assert!(ended.out.contains(said), "{ended:?}");
+    }
     for ron in [
         scene.ron("127.0.0.1:0", "user: \"root\""),
         scene.ron("127.0.0.1:0", "user: 0"),
@@ -493,7 +502,7 @@ fn what_cannot_be_become_is_refused_before_anything_is_bound() {
         "/nonexistent",
     ];
     let ended = scene.refused(&gone);
-    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.err.contains("/nonexistent"), "{ended:?}");
 }
 

@@ -4,6 +4,7 @@
 use std::io::{Read as _, Write as _};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
+use std::time::Instant;
 
 use crate::support::adit::Adit;
 use crate::support::backend::{self, Backend, Ended};
@@ -155,6 +156,26 @@ fn a_client_that_leaves_a_download_ends_it_for_the_backend() {
 }
 
 /// A fatal alert of the client is no orderly end either.
+/// It stays, and gets its alert; the backend does not wait for that.
+#[test]
+fn the_backend_is_told_at_once_of_a_client_that_breaks_tls() {
+    let backend = Backend::start(|mut stream| {
+        let ended = backend::read_all(&mut stream, |_| {});
+        (ended, Instant::now())
+    });
+    let adit = Adit::start(backend.address());
+    let client = Client::connect(&adit);
+    client.send(b"something").expect("sent");
+    let broke = Instant::now();
+    client.send_raw(&[23, 3, 3, 0, 32]).expect("sent");
+    client.send_raw(&[0; 32]).expect("sent");
+    let (ended, told) = backend.result();
+    assert_eq!(ended, Ended::Reset);
+    let took = told - broke;
+    assert!(took < adit::limits::LINGER_TIMEOUT / 2, "{took:?}");
+    drop(client);
+}
+
 #[test]
 fn an_alert_of_the_client_is_a_reset_for_the_backend() {
     use crate::support::forge::{ALERT, Forger};

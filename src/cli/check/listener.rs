@@ -1,18 +1,19 @@
 //! What one listener does, in a report.
 
 use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use adit::config::{
     ClientVerify, Config, Listener, Route, ServerTls, SniNoMatch, SubjectPattern, Tickets,
 };
 use adit::limits;
-use adit::tls::Loader;
+use adit::tls::{Loader, TicketFile};
 use serde::Serialize;
 
+use super::super::places;
 use super::certificate::Certificate;
 use super::line;
-use super::places;
 use super::policy::PolicyReport;
 
 /// A listener, its certificates and its backends.
@@ -67,7 +68,10 @@ struct ClientReport {
 struct TicketReport {
     count: usize,
     lifetime_s: u64,
-    keys: Option<String>,
+    /// The file that they are in, if they are in one.
+    keys: Option<PathBuf>,
+    /// How many there are in it.
+    keys_count: Option<usize>,
 }
 
 impl ListenerReport {
@@ -92,10 +96,10 @@ impl ListenerReport {
             tls: listener.tls.as_ref().map(TlsReport::of),
             certificates: Vec::new(),
             warnings: places::passed(&listener.address).into_iter().collect(),
-            error: places::folder_missing(&listener.address),
+            error: places::unfit_address(&listener.address),
         };
         let key_log = listener.tls.as_ref().and_then(|tls| tls.key_log.as_ref());
-        report.error = report.error.or_else(|| places::key_log_unfit(key_log));
+        report.error = report.error.or_else(|| places::unfit_key_log(key_log));
         match listener.tls.as_ref().map(|tls| loader.load(tls)) {
             Some(Ok((parts, infos))) => {
                 report.warnings.extend_from_slice(parts.warnings());
@@ -106,6 +110,12 @@ impl ListenerReport {
             }
             Some(Err(error)) => report.error = Some(error.to_string()),
             None => {}
+        }
+        if let Some(tls) = &mut report.tls {
+            match tls.tickets.read() {
+                Ok(warnings) => report.warnings.extend(warnings),
+                Err(error) => report.error = report.error.or(Some(error)),
+            }
         }
         report
     }
@@ -262,8 +272,19 @@ impl TicketReport {
         Self {
             count: tickets.count,
             lifetime_s: tickets.lifetime.as_secs(),
-            keys: keys.map(|keys| keys.path.display().to_string()),
+            keys: keys.map(|keys| keys.path.clone()),
+            keys_count: None,
         }
+    }
+
+    /// Reads the keys, and gives what their operator should mend.
+    fn read(&mut self) -> Result<Vec<String>, String> {
+        let Some(path) = &self.keys else {
+            return Ok(Vec::new());
+        };
+        let (keys, warnings) = TicketFile::read(path).map_err(|error| error.to_string())?;
+        self.keys_count = Some(keys.len());
+        Ok(warnings)
     }
 
     fn write(&self, text: &mut String) {
@@ -272,7 +293,10 @@ impl TicketReport {
         }
         let lifetime = humantime::format_duration(std::time::Duration::from_secs(self.lifetime_s));
         let keys = match &self.keys {
-            Some(path) => format!("keys from {path}"),
+            Some(path) => {
+                let count = self.keys_count.map(|count| format!("{count} "));
+                format!("{}keys from {}", count.unwrap_or_default(), path.display())
+            }
             None => "keys of this process".into(),
         };
         let count = self.count;

@@ -5,13 +5,12 @@
 //!
 //! `listener` and `service` are the two sides of it, `certificate` what is shown
 //! on them, `backends` and `policy` how they speak; `placement` is where shards
-//! run, `places` where files and sockets would be.
+//! run.
 
 mod backends;
 mod certificate;
 mod listener;
 mod placement;
-mod places;
 mod policy;
 mod rights;
 mod service;
@@ -27,16 +26,26 @@ use adit::{Layout, Server};
 use serde::Serialize;
 
 use super::exit::{Exit, Failure};
-use super::output;
 use super::plan::{Format, RunPlan};
+use super::{output, places};
 use listener::ListenerReport;
 use placement::PlacementReport;
 use rights::RightsReport;
 use service::ServiceReport;
 
+/// What can be said of a start, whoever makes it.
 pub(crate) fn run(plan: &RunPlan, format: Format) -> Result<Exit, Failure> {
+    tell(plan, format, false)
+}
+
+/// What this start would come to.
+pub(crate) fn test(plan: &RunPlan) -> Result<Exit, Failure> {
+    tell(plan, Format::Text, true)
+}
+
+fn tell(plan: &RunPlan, format: Format, of_start: bool) -> Result<Exit, Failure> {
     let report = match plan.config() {
-        Ok(config) => Report::new(plan, &config, SystemTime::now()),
+        Ok(config) => Report::new(plan, &config, of_start, SystemTime::now()),
         // A script that asked for JSON gets JSON, whatever is wrong.
         Err(failure) if format == Format::Json => Report::refused(failure.message),
         Err(failure) => return Err(failure),
@@ -72,7 +81,7 @@ struct Report {
 }
 
 impl Report {
-    fn new(plan: &RunPlan, config: &Config, now: SystemTime) -> Self {
+    fn new(plan: &RunPlan, config: &Config, of_start: bool, now: SystemTime) -> Self {
         let mut loader = Loader::new(now);
         let listeners: Vec<_> = config
             .listeners
@@ -85,7 +94,7 @@ impl Report {
             .map_or_else(|| shards_asked_for(config), |layout| layout.shards.len());
         let mut report = Self {
             ok: false,
-            error: places::missing(config)
+            error: places::unfit_beside_listeners(config)
                 .or_else(|| Server::check(config).err().map(|e| e.to_string())),
             notes: config
                 .metrics
@@ -103,7 +112,7 @@ impl Report {
             placement: layout
                 .or_else(|| Layout::of_machine().ok())
                 .map(|layout| PlacementReport::new(&layout)),
-            rights: RightsReport::new(plan, config),
+            rights: RightsReport::new(plan, config, of_start),
             machine: preflight::check(&Needs::of(config, shards)).findings,
         };
         report.ok = report.exit() == Exit::Clean;
@@ -175,6 +184,9 @@ impl Report {
             text,
             "\n{}",
             match self.exit() {
+                Exit::Clean if self.rights.not_as_root => {
+                    "all is well, but for a start as root; see the warning above"
+                }
                 Exit::Clean => "all is well",
                 Exit::Failure => "the machine needs a change; see the fixes above",
                 Exit::Usage => "the configuration needs a change; see the errors above",

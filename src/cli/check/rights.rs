@@ -22,12 +22,15 @@ pub(super) struct RightsReport {
     chroot: Option<PathBuf>,
     /// Files that a reload could not read.
     pub(super) warnings: Vec<String>,
+    /// It would not start as root, which this check is made as.
+    pub(super) not_as_root: bool,
     /// Why it would not start.
     pub(super) error: Option<String>,
 }
 
 impl RightsReport {
-    pub(super) fn new(plan: &RunPlan, config: &Config) -> Self {
+    /// `of_start`: whoever makes the check would start it.
+    pub(super) fn new(plan: &RunPlan, config: &Config, of_start: bool) -> Self {
         let asked = &config.privileges;
         let mut report = Self {
             user: asked.user.clone(),
@@ -35,14 +38,17 @@ impl RightsReport {
             ..Self::default()
         };
         match privileges::whom(config, Some(&plan.source)) {
-            // The check is often made as root for a service that is not.
-            Err(privileges::Refused::Root(failure)) => {
+            // A check is often made as root for a service that is not.
+            Err(privileges::Refused::Root(failure)) if !of_start => {
+                report.not_as_root = true;
                 report.warnings.push(format!(
-                    "started as root, as this check is: {}",
+                    "started as root, as this check is, it would refuse: {}",
                     failure.message
                 ));
             }
-            Err(privileges::Refused::Other(failure)) => report.error = Some(failure.message),
+            Err(privileges::Refused::Root(failure) | privileges::Refused::Other(failure)) => {
+                report.error = Some(failure.message)
+            }
             Ok(whom) => {
                 if let Some(user) = whom.user {
                     let mut files = config.files();

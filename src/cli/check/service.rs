@@ -6,9 +6,9 @@ use std::time::SystemTime;
 use adit::config::{self, Backend, Balance, CheckKind, HealthCheck, ProxyVersion, Source};
 use serde::Serialize;
 
+use super::super::places;
 use super::backends::BackendTls;
 use super::line;
-use super::places;
 
 /// A service and its backends.
 #[derive(Debug, Serialize)]
@@ -50,7 +50,7 @@ impl ServiceReport {
             None => (None, None),
         };
         let key_log = service.tls.as_ref().and_then(|tls| tls.key_log.as_ref());
-        let error = error.or_else(|| places::key_log_unfit(key_log));
+        let error = error.or_else(|| places::unfit_key_log(key_log));
         Self {
             name: service.name.clone(),
             backends: service.backends.iter().map(BackendReport::new).collect(),

@@ -6,7 +6,8 @@ use super::super::position::{Node, SyntaxError};
 use super::super::units::{AlpnName, CipherName, GroupName, PresetName, VersionName};
 use super::super::{TlsPolicy, TlsVersion};
 use super::{check_count, refuse, refuse_key};
-use crate::{limits, tls};
+use crate::config::suites;
+use crate::limits;
 
 /// The keys that TLS has towards either side.
 #[derive(Debug)]
@@ -60,14 +61,18 @@ impl FilePolicy {
             let at = node.and_then(|node| node.field("ciphers"));
             let ciphers: Vec<_> = ciphers.into_iter().map(|cipher| cipher.0).collect();
             check_list(&ciphers, at, "a cipher suite", |cipher| {
-                tls::suite_name(*cipher)
+                suites::suite_name(*cipher)
             })?;
             for (version, number, example) in [
                 (TlsVersion::Tls12, "1.2", "ECDHE-ECDSA-AES128-GCM-SHA256"),
                 (TlsVersion::Tls13, "1.3", "TLS_AES_128_GCM_SHA256"),
             ] {
                 let spoken = (policy.min..=policy.max).contains(&version);
-                if spoken && !ciphers.iter().any(|c| tls::version_of(*c) == Some(version)) {
+                if spoken
+                    && !ciphers
+                        .iter()
+                        .any(|c| suites::version_of(*c) == Some(version))
+                {
                     let instead = match version {
                         TlsVersion::Tls12 => "min_version: \"1.3\"",
                         TlsVersion::Tls13 => "max_version: \"1.2\"",
@@ -85,7 +90,7 @@ impl FilePolicy {
         if let Some(groups) = self.groups {
             let at = node.and_then(|node| node.field("groups"));
             let groups: Vec<_> = groups.into_iter().map(|group| group.0).collect();
-            check_list(&groups, at, "a group", |group| tls::group_name(*group))?;
+            check_list(&groups, at, "a group", |group| suites::group_name(*group))?;
             if policy.min == TlsVersion::Tls12 && !groups.iter().any(is_for_tls12) {
                 return Err(refuse(
                     at,

@@ -11,7 +11,8 @@ use super::super::error::clip;
 use super::super::suggest::nearest;
 use super::super::{ServerVerify, TlsVersion};
 use super::{Scalar, duration, path};
-use crate::{limits, tls};
+use crate::config::suites;
+use crate::limits;
 
 scalar! {
     /// A version of TLS.
@@ -147,16 +148,16 @@ fn preset(scalar: Scalar) -> Result<(TlsVersion, TlsVersion), String> {
 
 fn cipher(scalar: Scalar) -> Result<CipherSuite, String> {
     let name = scalar.text("a cipher suite in quotes, such as \"TLS_AES_128_GCM_SHA256\"")?;
-    tls::suite_named(&name).ok_or_else(|| {
-        let names: Vec<_> = tls::cipher_suites().map(tls::suite_name).collect();
+    suites::suite_named(&name).ok_or_else(|| {
+        let names: Vec<_> = suites::cipher_suites().map(suites::suite_name).collect();
         unknown("cipher suite", &name, &names)
     })
 }
 
 fn group(scalar: Scalar) -> Result<NamedGroup, String> {
     let name = scalar.text("a group in quotes, such as \"X25519\"")?;
-    tls::group_named(&name).ok_or_else(|| {
-        let names: Vec<_> = tls::groups().map(tls::group_name).collect();
+    suites::group_named(&name).ok_or_else(|| {
+        let names: Vec<_> = suites::groups().map(suites::group_name).collect();
         unknown("group", &name, &names)
     })
 }

@@ -3,7 +3,7 @@
 use super::super::openmetrics::{Family, Kind, Text};
 use super::super::{NameCount, NegotiatedCounts, Totals};
 use super::{BYTES, SECONDS, counter, gauge};
-use crate::tunnel::{Cause, Phase};
+use crate::close::{Cause, Phase};
 
 pub(super) fn write_totals(t: &mut Text, total: &Totals) {
     let Totals {

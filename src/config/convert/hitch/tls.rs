@@ -7,8 +7,7 @@ use super::super::draft::{Draft, DraftCert, Setting};
 use super::super::words::{fault, path, quoted};
 use super::syntax::{Item, Value};
 use super::{other, switch};
-use crate::config::TlsVersion;
-use crate::tls;
+use crate::config::{TlsVersion, suites};
 use values::{Ciphers, Protocols, Verify, alpn, ciphers, groups, list, protocols, verify};
 
 /// Keys that become something, in a frontend and outside.
@@ -229,12 +228,12 @@ fn all_ciphers(
         match said {
             Some(said) => {
                 setting = setting.and(&said.setting);
-                names.extend(said.suites.iter().map(|suite| tls::suite_name(*suite)));
+                names.extend(said.suites.iter().map(|suite| suites::suite_name(*suite)));
             }
             None if spoken => names.extend(
-                tls::cipher_suites()
-                    .filter(|suite| tls::version_of(*suite) == Some(version))
-                    .map(tls::suite_name),
+                suites::cipher_suites()
+                    .filter(|suite| suites::version_of(*suite) == Some(version))
+                    .map(suites::suite_name),
             ),
             None => {}
         }

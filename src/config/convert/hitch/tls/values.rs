@@ -8,7 +8,8 @@ use super::super::syntax::Item;
 use crate::config::TlsVersion;
 use crate::config::error::clip;
 use crate::config::position::{Span, SyntaxError};
-use crate::{limits, tls};
+use crate::config::suites;
+use crate::limits;
 
 /// The versions that are spoken, one at least. The setting has no value yet.
 #[derive(Clone, Debug)]
@@ -93,8 +94,8 @@ pub(super) fn ciphers(
     let mut suites = Vec::new();
     let mut unknown = Vec::new();
     for name in value.split([':', ',', ' ']).filter(|name| !name.is_empty()) {
-        match tls::suite_named(name) {
-            Some(suite) if tls::version_of(suite) == Some(version) => {
+        match suites::suite_named(name) {
+            Some(suite) if suites::version_of(suite) == Some(version) => {
                 if !suites.contains(&suite) {
                     suites.push(suite);
                 }
@@ -135,7 +136,7 @@ pub(super) fn groups(
     }
     let (mut names, mut unknown) = (Vec::new(), Vec::new());
     for name in value.split([':', ',', ' ']).filter(|name| !name.is_empty()) {
-        match tls::group_named(name).map(tls::group_name) {
+        match suites::group_named(name).map(suites::group_name) {
             Some(name) if names.contains(&name) => {}
             Some(name) => names.push(name),
             None => unknown.push(name),

@@ -1,6 +1,10 @@
-//! Versions, cipher suites and groups by their standard names.
+//! What of TLS can be asked for: versions, cipher suites and groups, by their
+//! standard names.
 
-use rustls::{CipherSuite, NamedGroup, ProtocolVersion};
+use rustls::crypto::aws_lc_rs::{ALL_CIPHER_SUITES, ALL_KX_GROUPS};
+use rustls::{CipherSuite, NamedGroup, ProtocolVersion, SupportedCipherSuite};
+
+use super::TlsVersion;
 
 /// Cipher suites by IANA's name, and by OpenSSL's where that differs.
 const SUITES: &[(CipherSuite, &str, &str)] = &[
@@ -70,6 +74,25 @@ const GROUPS: &[(NamedGroup, &str, &[&str])] = &[
     (NamedGroup::MLKEM1024, "MLKEM1024", &["ML-KEM-1024"]),
 ];
 
+/// Every cipher suite that can be asked for, the most wanted first.
+pub fn cipher_suites() -> impl Iterator<Item = CipherSuite> {
+    ALL_CIPHER_SUITES.iter().map(SupportedCipherSuite::suite)
+}
+
+/// Every key exchange group that can be asked for, the most wanted first.
+pub fn groups() -> impl Iterator<Item = NamedGroup> {
+    ALL_KX_GROUPS.iter().map(|group| group.name())
+}
+
+/// The version that a cipher suite is for.
+pub fn version_of(suite: CipherSuite) -> Option<TlsVersion> {
+    let known = ALL_CIPHER_SUITES.iter().find(|s| s.suite() == suite)?;
+    Some(match known.tls13() {
+        Some(_) => TlsVersion::Tls13,
+        None => TlsVersion::Tls12,
+    })
+}
+
 /// IANA's name of a cipher suite; of one that the program does not have,
 /// "other".
 pub fn suite_name(suite: CipherSuite) -> &'static str {
@@ -119,7 +142,6 @@ pub fn version_name(version: ProtocolVersion) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{cipher_suites, groups};
     use super::*;
 
     #[test]
