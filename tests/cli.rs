@@ -342,6 +342,11 @@ fn check_finds_what_is_not_there_as_a_start_does() {
     let log = format!(", key_log: \"{shown}/k.log\"");
     let run = check(&tls(&log), "", &rest);
     assert_ne!(run.code, Some(2), "{}{}", run.out, run.err);
+    // However it was asked for.
+    let said = run.out.split_whitespace().collect::<Vec<_>>().join(" ");
+    for part in ["key_log out of", "--key-log off the command line"] {
+        assert!(said.contains(part), "{part} not in:\n{}", run.out);
+    }
     for left in ["m.sock", "a.sock", "k.log"] {
         assert!(!folder.path().join(left).exists(), "{left} was made");
     }
@@ -391,6 +396,7 @@ fn help_and_version_end_well() {
         "reload",
         "ticket-keys",
         "--test",
+        "systemd:NAME",
         "Exit codes:\n  0  success",
         "\n  1  runtime failure",
         "\n  2  usage",
@@ -402,6 +408,30 @@ fn help_and_version_end_well() {
     let version = adit(&["--version"]);
     assert_eq!(version.code, Some(0));
     assert_eq!(version.out, format!("adit {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn help_is_a_command_too() {
+    let at = |words: &[&str]| {
+        let help = adit(words);
+        assert_eq!((help.code, help.err.as_str()), (Some(0), ""), "{words:?}");
+        help.out
+    };
+    assert_eq!(at(&["help"]), at(&["--help"]));
+    let run = at(&["help", "run"]);
+    assert_eq!(run, at(&["run", "--help"]));
+    for part in [
+        "win over the configuration file",
+        "--listen '*:443' --backend",
+        "Exit codes:\n  0  success",
+    ] {
+        assert!(run.contains(part), "{part} not in:\n{run}");
+    }
+    assert_eq!(
+        at(&["backend", "help", "list"]),
+        at(&["backend", "list", "--help"])
+    );
+    assert_usage(&["help", "serve"], &["serve"]);
 }
 
 #[test]
@@ -464,6 +494,54 @@ fn the_manual_page_has_its_sections() {
         "\\-\\-drain\\-timeout",
     ] {
         assert!(run.out.contains(part), "{part} not in:\n{}", run.out);
+    }
+    for variable in [
+        "XDG_RUNTIME_DIR",
+        "NO_COLOR",
+        "NOTIFY_SOCKET",
+        "LISTEN_FDS",
+        "SSL_CERT_FILE",
+    ] {
+        assert!(run.out.contains(variable), "{variable}");
+    }
+}
+
+/// As much as `--help` tells of it.
+#[test]
+fn the_manual_page_tells_of_each_command_what_help_tells() {
+    let page = adit(&["man"]).out.replace("\\-", "-");
+    let about = |command: &str| {
+        let head = format!(".SS \"adit {command}\"\n");
+        let (_, rest) = page.split_once(&head).expect("a part of its own");
+        let end = rest.find("\n.S").unwrap_or(rest.len());
+        rest[..end].to_owned()
+    };
+    for (command, parts) in [
+        (
+            "tunnels",
+            &[
+                "\\fB-n\\fR, \\fB--limit\\fR\\fI <N>\\fR",
+                "[default: 100]",
+                "[possible values: age, bytes, up,",
+                "\\fI[FILTER]...\\fR",
+                "client              an address, a network",
+                "adit tunnels --sort rate --limit 10",
+            ][..],
+        ),
+        ("stats", &["\\fB--watch\\fR\\fI [<SECONDS>]\\fR"]),
+        (
+            "convert",
+            &["[possible values: tunnel: Tunnel, the C program"],
+        ),
+        ("completions", &["bash, elvish, fish"]),
+        ("bench", &["\\fB-q\\fR, \\fB--quiet\\fR"]),
+        ("check", &["above as well, but for --test and --version."]),
+        ("run", &["above as well, but for --version."]),
+    ] {
+        let text = about(command);
+        for part in parts {
+            assert!(text.contains(part), "{part} not in:\n{text}");
+        }
     }
 }
 

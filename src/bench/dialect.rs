@@ -17,6 +17,7 @@ use rustls::{
 };
 
 use super::TlsOptions;
+use crate::config::suites::{suite_name, suite_named};
 
 /// A TLS version that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,8 @@ pub enum Version {
 }
 
 /// A cipher suite that can be asked for, by its name in IANA's registry
-/// (`TLS_AES_128_GCM_SHA256`) or in rustls (`TLS13_AES_128_GCM_SHA256`).
+/// (`TLS_AES_128_GCM_SHA256`), or by another that is in use
+/// (`TLS13_AES_128_GCM_SHA256`, `ECDHE-ECDSA-AES128-GCM-SHA256`).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cipher(SupportedCipherSuite);
 
@@ -91,32 +93,22 @@ impl FromStr for Cipher {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = standard(&text.to_ascii_uppercase());
+        let wanted = suite_named(text);
         ALL_CIPHER_SUITES
             .iter()
-            .find(|suite| standard(&cipher_name(suite.suite())) == wanted)
+            .find(|suite| Some(suite.suite()) == wanted)
             .map(|suite| Self(*suite))
             .ok_or_else(|| {
                 let names = ALL_CIPHER_SUITES.iter();
-                list(names.map(|suite| standard(&cipher_name(suite.suite()))))
+                list(names.map(|suite| suite_name(suite.suite()).to_owned()))
             })
     }
 }
 
 impl fmt::Display for Cipher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&cipher_name(self.0.suite()))
+        f.write_str(suite_name(self.0.suite()))
     }
-}
-
-/// rustls marks the suites of TLS 1.3, IANA does not.
-fn standard(name: &str) -> String {
-    name.replacen("TLS13_", "TLS_", 1)
-}
-
-/// A cipher suite as rustls calls it.
-pub(super) fn cipher_name(suite: rustls::CipherSuite) -> String {
-    format!("{suite:?}")
 }
 
 impl FromStr for Group {
@@ -379,8 +371,8 @@ mod tests {
     #[test]
     fn every_name_is_read_as_it_is_written_and_the_usual_others_too() {
         for suite in ALL_CIPHER_SUITES {
-            let name = cipher_name(suite.suite());
-            for name in [name.clone(), standard(&name), name.to_lowercase()] {
+            let (name, rustls) = (suite_name(suite.suite()), format!("{:?}", suite.suite()));
+            for name in [name, &rustls, &name.to_lowercase()] {
                 assert_eq!(name.parse::<Cipher>().unwrap().0, *suite, "{name}");
             }
         }

@@ -16,8 +16,9 @@ use rustls::pki_types::ServerName;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use rustls::{ClientConfig, HandshakeKind};
 
-use super::dialect::{cipher_name, group_name};
+use super::dialect::group_name;
 use super::report::Negotiated;
+use crate::config::suites::suite_name;
 use crate::limits::{BENCH_BUFFER, RECORD_PLAIN_MAX, RECORD_SEAL_OVERHEAD_MAX, RECORD_WIRE_MAX};
 use crate::runtime::Socket;
 use crate::sys::socket::{self, Peer};
@@ -211,7 +212,7 @@ impl Link {
         };
         Some(Negotiated {
             version,
-            cipher: cipher_name(tls.negotiated_cipher_suite()?.suite()),
+            cipher: suite_name(tls.negotiated_cipher_suite()?.suite()).to_owned(),
             group: tls.negotiated_key_exchange_group().map(group_name),
         })
     }

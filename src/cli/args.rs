@@ -24,14 +24,20 @@ Without a word on what to serve (--config, or --listen and --backend) adit runs 
 a certificate for localhost made on the spot, a listener on 127.0.0.1:8443, and behind it a page \
 that shows the tunnel's own figures.";
 
-static AFTER_HELP: LazyLock<String> = LazyLock::new(|| {
-    let mut text = format!(
-        "{DEMONSTRATION}\n\nThe options from --shards to --no-watch win over the \
-         configuration file.\n\nWithout a configuration file:\n  \
-         adit --listen '*:443' --backend 127.0.0.1:8080 --cert site.pem --key site.key\n  \
-         adit --client --listen 127.0.0.1:8080 --backend example.org:443\n\n\
-         Exit codes:\n"
-    );
+static AFTER_HELP: LazyLock<String> =
+    LazyLock::new(|| format!("{DEMONSTRATION}\n\n{}", *AFTER_HELP_OF_RUN));
+
+static AFTER_HELP_OF_RUN: LazyLock<String> = LazyLock::new(|| {
+    let mut text = "\
+The options from --shards to --no-watch win over the configuration file.
+
+Without a configuration file:
+  adit --listen '*:443' --backend 127.0.0.1:8080 --cert site.pem --key site.key
+  adit --client --listen 127.0.0.1:8080 --backend example.org:443
+
+Exit codes:
+"
+    .to_owned();
     for exit in Exit::ALL {
         text += &format!("  {}  {}\n", exit as u8, exit.meaning());
     }
@@ -47,7 +53,6 @@ static AFTER_HELP: LazyLock<String> = LazyLock::new(|| {
     override_usage = "adit [run] [OPTIONS]\n       adit <COMMAND>",
     args_conflicts_with_subcommands = true,
     subcommand_help_heading = "Commands",
-    disable_help_subcommand = true,
     max_term_width = 100
 )]
 pub(crate) struct Args {
@@ -60,6 +65,7 @@ pub(crate) struct Args {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Serve, until told to stop (the default command)
+    #[command(after_help = AFTER_HELP_OF_RUN.as_str())]
     Run(RunArgs),
     /// Check the configuration, the certificates and the machine; binds nothing
     Check(CheckArgs),
@@ -122,7 +128,8 @@ pub(crate) struct SourceArgs {
     /// Read the configuration from this file
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) config: Option<PathBuf>,
-    /// Accept TLS here, or plaintext with --client: HOST:PORT, [v6]:PORT, *:PORT or unix:/path
+    /// Accept TLS here, or plaintext with --client: HOST:PORT, [v6]:PORT, *:PORT, unix:/path, or
+    /// systemd:NAME for the sockets of a socket unit
     #[arg(short, long, value_name = "ADDR")]
     pub(crate) listen: Option<Address>,
     /// Carry the bytes there, in plaintext, or in TLS with --client: HOST:PORT, [v6]:PORT or
@@ -191,8 +198,8 @@ pub(crate) struct OverrideArgs {
     /// The Unix socket for "adit stats" and its like: a path, auto, or off [default: auto]
     #[arg(long, value_name = "PATH|off", value_parser = parse_admin, value_hint = ValueHint::FilePath)]
     pub(crate) admin: Option<AdminArg>,
-    /// Serve metrics and probes here, by HTTP: HOST:PORT, [v6]:PORT, *:PORT, unix:/path, or off
-    /// [default: off]
+    /// Serve metrics and probes here, by HTTP: HOST:PORT, [v6]:PORT, *:PORT, unix:/path,
+    /// systemd:NAME, or off [default: off]
     #[arg(long, value_name = "ADDR|off", value_parser = parse_metrics)]
     pub(crate) metrics: Option<MetricsArg>,
     /// How long open tunnels may go on after the order to stop [default: 30s]

@@ -2,7 +2,7 @@
 
 use clap::CommandFactory as _;
 use clap_mangen::Man;
-use clap_mangen::roff::{Roff, bold, italic, roman};
+use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use super::args::{Args, DEMONSTRATION};
 use super::exit::{Exit, Failure};
@@ -92,8 +92,35 @@ const ENVIRONMENT: &[(&str, &str)] = &[
          without --key-log it is not looked at.",
     ),
     (
-        "XDG_STATE_HOME, HOME",
-        "Where the demonstration keeps its certificate.",
+        "SSL_CERT_FILE, SSL_CERT_DIR",
+        "The authorities that backends are verified by, in place of the system's, where neither \
+         --ca nor the configuration names any.",
+    ),
+    (
+        "LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES",
+        "Which sockets the process was handed, for systemd:NAME (sd_listen_fds(3)).",
+    ),
+    (
+        "NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID",
+        "Whom a server tells that it is ready, reloads, stops and is alive, and how often \
+         (sd_notify(3), sd_watchdog_enabled(3)).",
+    ),
+    (
+        "XDG_STATE_HOME, HOME, TMPDIR",
+        "Where the demonstration keeps its certificate; in TMPDIR, or /tmp, for as long as it \
+         runs, where it can keep none.",
+    ),
+    (
+        "NO_COLOR, TERM",
+        "No colours are shown if NO_COLOR is set and not empty, or if TERM is dumb.",
+    ),
+    (
+        "LC_ALL, LC_CTYPE, LANG",
+        "adit top draws with ASCII unless the first of them that is set says UTF-8.",
+    ),
+    (
+        "TZ",
+        "The time zone of lines to a terminal and to syslog; all others are in UTC.",
     ),
 ];
 
@@ -141,21 +168,47 @@ fn commands(command: &clap::Command) -> Roff {
         if let Some(about) = sub.get_about() {
             roff.text([roman(format!("{about}."))]);
         }
+        if is_help(sub) {
+            continue;
+        }
         let options = sub.get_arguments().filter(|arg| is_shown(arg));
         let (shared, own): (Vec<_>, Vec<_>) = options.partition(|arg| above(arg));
         arguments(&mut roff, own);
         if !shared.is_empty() {
             roff.control("PP", []);
-            roff.text([roman("It takes the options above as well.")]);
+            roff.text([roman(takes_as_well(command, sub))]);
         }
         parts(&mut roff, sub);
+        let after = sub.get_after_help().map(ToString::to_string);
+        if let Some(text) = after.filter(|_| shared.is_empty()) {
+            as_it_stands(&mut roff, &text);
+        }
     }
     roff
 }
 
+/// Which of the command's options its subcommand takes.
+fn takes_as_well(command: &clap::Command, sub: &clap::Command) -> String {
+    let not: Vec<String> = command
+        .get_arguments()
+        .filter(|arg| is_shown(arg) && !has(sub, arg))
+        .filter_map(|arg| Some(format!("--{}", arg.get_long()?)))
+        .collect();
+    match not.as_slice() {
+        [] => "It takes the options above as well.".into(),
+        not => format!(
+            "It takes the options above as well, but for {}.",
+            not.join(" and ")
+        ),
+    }
+}
+
 /// The commands of a command. What most of them take is listed once.
 fn parts(roff: &mut Roff, command: &clap::Command) {
-    let subs: Vec<_> = command.get_subcommands().collect();
+    let subs: Vec<_> = command
+        .get_subcommands()
+        .filter(|sub| !is_help(sub))
+        .collect();
     let is_common = |arg: &clap::Arg| {
         let takers = subs.iter().filter(|sub| has(sub, arg)).count();
         takers > subs.len() / 2
@@ -188,6 +241,11 @@ fn parts(roff: &mut Roff, command: &clap::Command) {
     }
 }
 
+/// The command that clap adds, which is not told of in every place again.
+fn is_help(command: &clap::Command) -> bool {
+    command.get_name() == "help"
+}
+
 fn is_shown(arg: &clap::Arg) -> bool {
     !arg.is_hide_set() && arg.get_id() != "help"
 }
@@ -201,20 +259,54 @@ fn has(command: &clap::Command, arg: &clap::Arg) -> bool {
 fn arguments(roff: &mut Roff, arguments: Vec<&clap::Arg>) {
     for arg in arguments {
         roff.control("TP", []);
-        let value = arg
-            .get_value_names()
-            .filter(|_| arg.get_action().takes_values())
-            .map(|names| names.join(" "))
-            .unwrap_or_default();
-        match arg.get_long() {
-            Some(long) if value.is_empty() => roff.text([bold(format!("--{long}"))]),
-            Some(long) => roff.text([bold(format!("--{long}")), roman(" "), italic(value)]),
-            None => roff.text([italic(value)]),
-        };
-        if let Some(help) = arg.get_help() {
-            roff.text([roman(help.to_string())]);
+        roff.text(heading(arg));
+        let help = arg.get_help().map(ToString::to_string);
+        let texts: Vec<String> = help.into_iter().chain(possible_values(arg)).collect();
+        roff.text([roman(texts.join(" "))]);
+    }
+}
+
+/// As `--help` has it: `-w, --watch [<SECONDS>] [default: 1]`, `[FILTER]...`.
+fn heading(arg: &clap::Arg) -> Vec<Inline> {
+    let shown = arg.to_string();
+    let (name, value) = shown.split_at(arg.get_long().map_or(0, |long| "--".len() + long.len()));
+    let mut heading = Vec::new();
+    if let Some(short) = arg.get_short() {
+        heading.extend([bold(format!("-{short}")), roman(", ")]);
+    }
+    for (text, font) in [(name, bold as fn(_) -> _), (value, italic)] {
+        if !text.is_empty() {
+            heading.push(font(text.to_owned()));
         }
     }
+    if arg.get_action().takes_values() && !arg.get_default_values().is_empty() {
+        let values: Vec<_> = arg
+            .get_default_values()
+            .iter()
+            .map(|value| value.to_string_lossy())
+            .collect();
+        heading.push(roman(format!(" [default: {}]", values.join(","))));
+    }
+    heading
+}
+
+/// Those that there are, with what they mean if it is said.
+fn possible_values(arg: &clap::Arg) -> Option<String> {
+    let values = arg.get_possible_values();
+    let texts: Vec<String> = values
+        .iter()
+        .filter(|value| !value.is_hide_set())
+        .map(|value| match value.get_help() {
+            Some(help) => format!("{}: {help}", value.get_name()),
+            None => value.get_name().to_owned(),
+        })
+        .collect();
+    let between = if values.iter().any(|value| value.get_help().is_some()) {
+        "; "
+    } else {
+        ", "
+    };
+    (!texts.is_empty()).then(|| format!("[possible values: {}]", texts.join(between)))
 }
 
 fn exit_status() -> Roff {
@@ -247,10 +339,18 @@ fn examples() -> Roff {
         roff.text([roman(*what)]);
         roff.control("PP", []);
         roff.control("RS", ["4"]);
-        roff.control("nf", []);
-        roff.text([roman(*typed)]);
-        roff.control("fi", []);
+        as_it_stands(&mut roff, typed);
         roff.control("RE", []);
     }
     roff
+}
+
+/// Lines that are not to be filled.
+fn as_it_stands(roff: &mut Roff, text: &str) {
+    roff.control("PP", []);
+    roff.control("nf", []);
+    for line in text.lines() {
+        roff.text([roman(line)]);
+    }
+    roff.control("fi", []);
 }

@@ -33,6 +33,14 @@ pub(crate) fn count(n: u64) -> String {
     text
 }
 
+/// `1 tunnel was cut`, `1,234 tunnels were cut`.
+pub(crate) fn tunnels_cut(n: u64) -> String {
+    match n {
+        1 => "1 tunnel was cut".into(),
+        n => format!("{} tunnels were cut", count(n)),
+    }
+}
+
 /// A part of a whole: `34 %`, or a dash when there is no whole.
 pub(crate) fn share(part: u64, whole: u64) -> String {
     if whole == 0 {

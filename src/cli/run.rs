@@ -19,6 +19,7 @@ use adit::metrics::{Stats, TunnelId, TunnelList, TunnelQuery, TunnelStats};
 use adit::{Config, Error, Handle, Inheritance, Outcome, Server, limits, notice};
 
 use super::exit::{Exit, Failure};
+use super::human;
 use super::places;
 use super::plan::RunPlan;
 use super::privileges::{Confinement, Privileges};
@@ -242,7 +243,8 @@ where
             Ok(Exit::Clean)
         }
         Outcome::Cut(tunnels) => {
-            log::warn!("stopped; {tunnels} tunnels were cut at the drain deadline");
+            let cut = human::tunnels_cut(tunnels);
+            log::warn!("stopped; {cut} at the drain deadline");
             Ok(Exit::Failure)
         }
     }

@@ -51,7 +51,8 @@ impl KeyLogFile {
     pub(crate) fn warning(path: &Path) -> String {
         format!(
             "{}: the secrets of every session are written to this file, and whoever reads it can \
-             read all traffic; take key_log out of the configuration once you have what you need",
+             read all traffic; take key_log out of the configuration, or --key-log off the command \
+             line, once you have what you need",
             path.display()
         )
     }

@@ -13,7 +13,7 @@ use crate::support::adit::{Adit, Setup};
 use crate::support::backend::{self, Ended};
 use crate::support::certificate::Certificate;
 use crate::support::client::{self, Client, End};
-use crate::support::{pattern, wait_for};
+use crate::support::{pattern, turn, wait_for};
 
 /// Transfers of this length are under way when the signal comes.
 const LENGTH: u64 = 48 << 20;
@@ -366,6 +366,7 @@ fn the_port_can_be_had_again_after_the_end() {
 /// A signal that comes before anything is served is obeyed all the same.
 #[test]
 fn a_signal_at_any_moment_of_the_start_ends_it_in_order() {
+    turn::take_for(24);
     let folder = tempfile::tempdir().expect("a folder");
     let certificate = Certificate::make(folder.path());
     let backend = backend::echo();

@@ -17,7 +17,7 @@ use rustls::ClientConfig;
 
 use crate::support::certificate::Certificate;
 use crate::support::client::{self, Client};
-use crate::support::{PATIENCE, same_rights, wait_for};
+use crate::support::{PATIENCE, same_rights, turn, wait_for};
 
 /// Descriptors by which two counts of an idle program may differ: one at each
 /// shard's door, which is not there between two waits, and one of an admin
@@ -80,6 +80,7 @@ impl Program {
     #[track_caller]
     pub(crate) fn start_as(folder: &Path, wrapper: &[&str], words: &[&str]) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
+        turn::take();
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let out = folder.join(format!("{number}.out"));
         let err = folder.join(format!("{number}.err"));

@@ -9,16 +9,19 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use adit::limits;
+use adit::sys::preflight::{self, Facts, Needs};
 use rustls::pki_types::ServerName;
 
 use crate::program::{self, Ended, Program, borrowed, listener, quiet_port, words};
 use crate::support::adit::Setup;
 use crate::support::certificate::Certificate;
 use crate::support::client::Client;
-use crate::support::{backend, tools, wait_for};
+use crate::support::{backend, tools, turn, wait_for};
 
 #[test]
 fn one_shard_two_and_sixteen_serve() {
+    turn::take_for(24);
     let backend = backend::echo();
     for shards in [1, 2, 16] {
         let mut adit = Setup::new(backend.address()).shards(shards).start();
@@ -45,8 +48,32 @@ fn threads(pid: u32) -> Vec<String> {
         .collect()
 }
 
+/// Whether this user may lock what so many shards need, and as much again for
+/// the servers of other tests: what rings take is counted per user.
+fn may_lock_for(shards: usize) -> bool {
+    let needs = Needs {
+        shards: 2 * shards,
+        listeners: 1,
+        backlog: limits::BACKLOG_DEFAULT,
+        tunnels: 0,
+    };
+    let facts = Facts::gather();
+    let may = facts.may_lock_any || facts.memlock.hard >= preflight::memlock_needed(&needs);
+    if !may {
+        println!(
+            "passed over: RLIMIT_MEMLOCK is {}, too little for {shards} shards beside others",
+            facts.memlock
+        );
+    }
+    may
+}
+
 #[test]
 fn a_hundred_and_twenty_eight_shards_start_soon() {
+    if !may_lock_for(128) {
+        return;
+    }
+    turn::take_for(128);
     let backend = backend::echo();
     let started = Instant::now();
     let adit = Setup::new(backend.address()).shards(128).start();
@@ -57,6 +84,19 @@ fn a_hundred_and_twenty_eight_shards_start_soon() {
     let bound = if cfg!(debug_assertions) { 10 } else { 2 };
     assert!(took < Duration::from_secs(bound), "{took:?}");
     assert_eq!(adit.stats().shards.len(), 128);
+}
+
+/// The test that asks for it, and no other: none is stopped with it, so that
+/// their servers are.
+#[test]
+fn a_server_that_does_not_start_fails_one_test() {
+    let setup = Setup::new("127.0.0.1:9")
+        .argument("--cpus")
+        .argument("4095");
+    let started = std::panic::catch_unwind(|| setup.start());
+    let said = started.err().expect("a panic").downcast::<String>();
+    let said = said.expect("its text");
+    assert!(said.contains("CPU 4095"), "{said}");
 }
 
 #[test]
@@ -166,9 +206,6 @@ fn an_address_of_another_machine_is_a_runtime_failure() {
     assert!(ended.err.contains("HOST:PORT"), "{ended:?}");
 }
 
-/// Runs with this certificate and key, is refused as a configuration error,
-/// and the file at fault is named.
-#[track_caller]
 /// The operator's own error, though it takes this machine to find it: the exit
 /// code is that of `adit check`.
 #[test]
@@ -202,6 +239,9 @@ fn what_a_configuration_cannot_have_is_a_configuration_error() {
     }
 }
 
+/// Runs with this certificate and key, is refused as a configuration error,
+/// and the file at fault is named.
+#[track_caller]
 fn assert_refused(folder: &Path, cert: &Path, key: &Path, fault: &Path, part: &str) {
     let backend = SocketAddr::from(([127, 0, 0, 1], 9));
     let certificate = Certificate::make(folder);

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::program::{self, Ended, Program, listener};
 use crate::support::certificate::Certificate;
 use crate::support::client::{self, Client, End};
-use crate::support::{PATIENCE, backend, pattern, wait_for};
+use crate::support::{PATIENCE, backend, pattern, turn, wait_for};
 
 /// A program that can be replaced, its configuration, and the processes that
 /// serve one after the other. Dropping it ends all of them.
@@ -207,6 +207,8 @@ fn ten_upgrades_in_a_storm_lose_nobody() {
     const LENGTH: u64 = 64 << 20;
     const CLIENTS: usize = 6;
 
+    // Of all the processes, since none goes before its last tunnel does.
+    turn::take_for(30);
     let stage = Stage::new();
     let (echo, source) = (backend::echo(), backend::source(LENGTH));
     let listeners = [

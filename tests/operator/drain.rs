@@ -63,6 +63,7 @@ fn tunnels_that_were_cut_are_told_of() {
     assert_eq!(told["tunnels_cut"], 1);
     drop(client);
     let Place { program, .. } = place;
+    program.wait_log("stopped; 1 tunnel was cut at the drain deadline");
     assert_eq!(program.wait().code, Some(1));
 }
 

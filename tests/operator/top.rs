@@ -89,6 +89,24 @@ fn it_shows_quits_and_leaves_the_terminal_as_it_was() {
     }
 }
 
+/// `kill -USR2 $(pidof adit)` is meant for servers, and finds it too.
+#[test]
+fn signals_for_servers_leave_it_alone() {
+    let (place, _backend) = server();
+    let steps = json!([
+        ["wait", " tunnels by rate"],
+        ["kill", "SIGUSR1"],
+        ["kill", "SIGUSR2"],
+        ["send", "?"],
+        ["wait", " keys"],
+        ["send", "2q"]
+    ]);
+    let words = ["top", "--interval", "0.2"];
+    if let Some(ended) = on_terminal(place.folder(), &words, steps) {
+        assert_left(&ended);
+    }
+}
+
 #[test]
 fn keys_change_what_is_asked_for() {
     let (place, _backend) = server();

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, LazyLock, Mutex};
+use std::sync::{Arc, Condvar, LazyLock, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -16,7 +16,7 @@ use adit::metrics::Stats;
 use tempfile::TempDir;
 
 use super::certificate::Certificate;
-use super::{PATIENCE, same_rights, wait_for};
+use super::{PATIENCE, lock, same_rights, turn, wait_for};
 
 /// How a server is to be started.
 #[derive(Clone, Debug)]
@@ -164,6 +164,7 @@ impl Setup {
     /// Starts it in this folder, with this certificate.
     #[track_caller]
     pub fn start_in(&self, folder: TempDir, certificate: Certificate) -> Adit {
+        turn::take();
         if let Some(beside) = &self.beside {
             std::fs::create_dir(folder.path().join(beside)).expect("a folder");
         }
@@ -428,10 +429,10 @@ struct Lines {
 impl Log {
     fn follow(&self, from: impl BufReadLines) {
         for line in from.all() {
-            self.inner.0.lock().expect("no panic").lines.push(line);
+            lock(&self.inner.0).lines.push(line);
             self.inner.1.notify_all();
         }
-        self.inner.0.lock().expect("no panic").ended = true;
+        lock(&self.inner.0).ended = true;
         self.inner.1.notify_all();
     }
 
@@ -439,7 +440,7 @@ impl Log {
     #[track_caller]
     pub fn wait(&self, part: &str) -> String {
         let due = Instant::now() + PATIENCE;
-        let mut lines = self.inner.0.lock().expect("no panic");
+        let mut lines = lock(&self.inner.0);
         loop {
             if let Some(line) = lines.lines.iter().find(|line| line.contains(part)) {
                 return line.clone();
@@ -450,13 +451,14 @@ impl Log {
                 "no line with {part:?} in the log:\n{}",
                 lines.lines.join("\n")
             );
-            lines = self.inner.1.wait_timeout(lines, left).expect("no panic").0;
+            let woken = self.inner.1.wait_timeout(lines, left);
+            lines = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
     /// All lines so far.
     pub fn lines(&self) -> Vec<String> {
-        self.inner.0.lock().expect("no panic").lines.clone()
+        lock(&self.inner.0).lines.clone()
     }
 
     /// All lines so far, as one text.

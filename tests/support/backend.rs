@@ -11,8 +11,8 @@ use std::thread::JoinHandle;
 
 use socket2::SockRef;
 
-use super::PATIENCE;
 use super::pattern::{self, Check};
+use super::{PATIENCE, raise_descriptors, turn};
 
 /// A server that runs a script for each connection and collects what the
 /// scripts return.
@@ -35,6 +35,8 @@ impl<T: Send + 'static> Backend<T> {
         listener: TcpListener,
         script: impl Fn(TcpStream) -> T + Send + Sync + 'static,
     ) -> Self {
+        raise_descriptors();
+        turn::take();
         let address = listener.local_addr().expect("an address");
         let stopping = Arc::new(AtomicBool::new(false));
         let (results, receiver) = channel();

@@ -14,7 +14,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned, SupportedProtocolVersi
 
 use super::backend::Backend;
 use super::certificate::Certificate;
-use super::{PATIENCE, wait_for};
+use super::{PATIENCE, turn, wait_for};
 
 /// A server in this process. Dropping it ends it.
 pub struct Place {
@@ -50,6 +50,7 @@ impl Place {
 
     pub fn start(mut config: Config) -> Self {
         config.shards.count = Some(1.try_into().expect("not zero"));
+        turn::take();
         let server = Server::new(config).expect("a server");
         let address = server.listeners()[0].address.parse().expect("an address");
         let handle = server.handle();

@@ -53,10 +53,10 @@ pub(super) fn run(args: DrainArgs) -> Result<Exit, Failure> {
             Exit::Clean
         }
         cut => {
-            let cut = human::count(cut);
+            let cut = human::tunnels_cut(cut);
             say(
                 args.json,
-                &format!("stopped; {cut} tunnels were cut when the drain time had run out\n"),
+                &format!("stopped; {cut} when the drain time had run out\n"),
             )?;
             Exit::Failure
         }

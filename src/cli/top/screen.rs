@@ -16,7 +16,7 @@ use ratatui::crossterm::terminal::{
     EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
 };
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP};
+use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGTSTP, SIGUSR1, SIGUSR2};
 use signal_hook::{flag, low_level};
 
 use super::glyphs::Look;
@@ -131,6 +131,11 @@ impl Signals {
         let register = || {
             for signal in [SIGTERM, SIGHUP, SIGINT] {
                 flag::register(signal, Arc::clone(&signals.stop))?;
+            }
+            // Meant for servers, by `kill -USR2 $(pidof adit)`: they are not to end
+            // this program with its terminal in raw mode.
+            for signal in [SIGUSR1, SIGUSR2] {
+                flag::register(signal, Arc::default())?;
             }
             flag::register(SIGCONT, Arc::clone(&signals.go_on))
         };
