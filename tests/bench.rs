@@ -240,7 +240,7 @@ fn what_tls_is_asked_for_is_what_is_spoken() {
             "--group x25519 --cipher TLS_CHACHA20_POLY1305_SHA256 --signature ecdsa",
             "TLSv1.3",
             "TLS_CHACHA20_POLY1305_SHA256",
-            "X25519",
+            "x25519",
         ),
     ] {
         let json = figures(&format!("handshake -n 2 {words}"), adit.address());

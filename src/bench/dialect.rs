@@ -17,7 +17,7 @@ use rustls::{
 };
 
 use super::TlsOptions;
-use crate::config::suites::{suite_name, suite_named};
+use crate::config::suites::{group_name, group_named, suite_name, suite_named};
 
 /// A TLS version that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,7 @@ impl FromStr for Cipher {
             .map(|suite| Self(*suite))
             .ok_or_else(|| {
                 let names = ALL_CIPHER_SUITES.iter();
-                list(names.map(|suite| suite_name(suite.suite()).to_owned()))
+                list(names.map(|suite| suite_name(suite.suite())))
             })
     }
 }
@@ -115,32 +115,23 @@ impl FromStr for Group {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wanted = match text.to_ascii_lowercase().as_str() {
-            "p-256" | "p256" | "prime256v1" => "secp256r1".to_owned(),
-            "p-384" | "p384" => "secp384r1".to_owned(),
-            other => other.to_owned(),
-        };
+        let wanted = group_named(text);
         ALL_KX_GROUPS
             .iter()
-            .find(|group| group_name(**group).eq_ignore_ascii_case(&wanted))
+            .find(|group| Some(group.name()) == wanted)
             .map(|group| Self(*group))
-            .ok_or_else(|| list(ALL_KX_GROUPS.iter().map(|group| group_name(*group))))
+            .ok_or_else(|| list(ALL_KX_GROUPS.iter().map(|group| group_name(group.name()))))
     }
 }
 
 impl fmt::Display for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&group_name(self.0))
+        f.write_str(group_name(self.0.name()))
     }
 }
 
-/// A group as rustls, and IANA, call it.
-pub(super) fn group_name(group: &dyn SupportedKxGroup) -> String {
-    format!("{:?}", group.name())
-}
-
-fn list(names: impl Iterator<Item = String>) -> String {
-    let names: Vec<String> = names.collect();
+fn list(names: impl Iterator<Item = &'static str>) -> String {
+    let names: Vec<_> = names.collect();
     format!("known are {}", names.join(", "))
 }
 
@@ -377,7 +368,7 @@ mod tests {
             }
         }
         for group in ALL_KX_GROUPS {
-            let name = group_name(*group);
+            let name = group_name(group.name());
             assert_eq!(name.parse::<Group>().unwrap().to_string(), name);
             assert_eq!(
                 name.to_lowercase().parse::<Group>().unwrap().to_string(),
@@ -391,7 +382,7 @@ mod tests {
     fn what_is_unknown_is_refused_with_what_is_known() {
         let error = "x25520".parse::<Group>().unwrap_err();
         assert!(
-            error.contains("X25519") && error.contains("secp256r1"),
+            error.contains("x25519") && error.contains("secp256r1"),
             "{error}"
         );
         let error = "RC4".parse::<Cipher>().unwrap_err();

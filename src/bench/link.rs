@@ -16,9 +16,8 @@ use rustls::pki_types::ServerName;
 use rustls::unbuffered::{ConnectionState, UnbufferedStatus};
 use rustls::{ClientConfig, HandshakeKind};
 
-use super::dialect::group_name;
 use super::report::Negotiated;
-use crate::config::suites::suite_name;
+use crate::config::suites::{group_name, suite_name};
 use crate::limits::{BENCH_BUFFER, RECORD_PLAIN_MAX, RECORD_SEAL_OVERHEAD_MAX, RECORD_WIRE_MAX};
 use crate::runtime::Socket;
 use crate::sys::socket::{self, Peer};
@@ -213,7 +212,9 @@ impl Link {
         Some(Negotiated {
             version,
             cipher: suite_name(tls.negotiated_cipher_suite()?.suite()).to_owned(),
-            group: tls.negotiated_key_exchange_group().map(group_name),
+            group: tls
+                .negotiated_key_exchange_group()
+                .map(|group| group_name(group.name()).to_owned()),
         })
     }
 

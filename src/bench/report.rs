@@ -91,7 +91,7 @@ pub struct Figures {
 pub struct Negotiated {
     /// `TLSv1.3` or `TLSv1.2`.
     pub version: String,
-    /// As rustls calls it.
+    /// As IANA calls it.
     pub cipher: String,
     /// As IANA calls it; `None` if the session was resumed without one.
     pub group: Option<String>,

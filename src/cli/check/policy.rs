@@ -1,5 +1,6 @@
 //! How one side speaks TLS, in a report.
 
+use adit::config::suites::{group_name, suite_name};
 use adit::config::{TlsPolicy, TlsVersion};
 use adit::tls;
 use serde::Serialize;
@@ -10,10 +11,10 @@ use super::line;
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct PolicyReport {
     versions: Vec<&'static str>,
-    ciphers: Vec<String>,
+    ciphers: Vec<&'static str>,
     /// Whose order of them counts: the server's, the client's, the backend's.
     order: &'static str,
-    groups: Vec<String>,
+    groups: Vec<&'static str>,
     alpn: Vec<String>,
 }
 
@@ -31,17 +32,9 @@ impl PolicyReport {
                 .filter(|(version, _)| (policy.min..=policy.max).contains(version))
                 .map(|(_, name)| name)
                 .collect(),
-            // rustls says in the name which version a suite is for; IANA does
-            // not (RFC 8446, section B.4).
-            ciphers: ciphers
-                .into_iter()
-                .map(|suite| format!("{suite:?}").replacen("TLS13_", "TLS_", 1))
-                .collect(),
+            ciphers: ciphers.into_iter().map(suite_name).collect(),
             order,
-            groups: groups
-                .into_iter()
-                .map(|group| format!("{group:?}"))
-                .collect(),
+            groups: groups.into_iter().map(group_name).collect(),
             alpn: alpn.to_vec(),
         }
     }
