@@ -14,11 +14,11 @@ pub(crate) enum Reader {
 /// Writes to standard output. A reader that has gone (`adit stats | head`) is
 /// no failure.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    print_to(text).map(|_| ())
+    print_while_read(text).map(|_| ())
 }
 
 /// As [`print`], for what has more to write: it ends once nobody reads.
-pub(crate) fn print_to(text: &str) -> Result<Reader, Failure> {
+pub(crate) fn print_while_read(text: &str) -> Result<Reader, Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Ok(Reader::Here),

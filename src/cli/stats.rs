@@ -22,11 +22,11 @@ pub(crate) fn run(plan: &StatsPlan) -> Result<Exit, Failure> {
         let asked = Instant::now();
         let (raw, stats) = endpoint.get("/stats")?;
         let reader = match plan.format {
-            Format::Json if plan.every.is_some() => output::print_to(&format!("{raw}\n"))?,
+            Format::Json if plan.every.is_some() => output::print_while_read(&format!("{raw}\n"))?,
             Format::Json => {
                 let pretty = serde_json::to_string_pretty(&stats)
                     .map_err(|error| Failure::runtime(error.to_string()))?;
-                output::print_to(&format!("{pretty}\n"))?
+                output::print_while_read(&format!("{pretty}\n"))?
             }
             Format::Text => {
                 let since = before
@@ -106,13 +106,13 @@ fn running(found: &[admin::Instance]) -> String {
 
 fn show(table: &str, again_and_again: bool) -> Result<Reader, Failure> {
     if !again_and_again {
-        output::print_to(table)
+        output::print_while_read(table)
     } else if std::io::stdout().is_terminal() {
         // Home, the table with each line's rest cleared, then all below it.
         let lines = table.replace('\n', "\x1b[K\n");
-        output::print_to(&format!("\x1b[H{lines}\x1b[J"))
+        output::print_while_read(&format!("\x1b[H{lines}\x1b[J"))
     } else {
-        output::print_to(&format!("{table}\n"))
+        output::print_while_read(&format!("{table}\n"))
     }
 }
 
