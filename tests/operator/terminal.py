@@ -84,8 +84,9 @@ for step in steps:
     elif what == "signal":
         os.kill(rest[0], getattr(signal, rest[1]))
     elif what == "size":
+        # Which the kernel tells the program, once: a second time could come in
+        # the moment of what is done next.
         resize(*rest)
-        os.kill(child, signal.SIGWINCH)
     elif what == "hang up":
         os.close(line)
         os.close(main)
