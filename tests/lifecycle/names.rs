@@ -2,7 +2,6 @@
 //! a table of hosts that a test writes.
 
 use std::fs;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::program::{self, Program};
@@ -23,18 +22,10 @@ fn a_name_is_looked_up_again_as_often_as_its_service_has_it() {
         hosts.display(),
         switch.display()
     );
-    let wrapper = ["unshare", "--map-root-user", "--mount", "sh", "-c", &script];
-    let works = Command::new(wrapper[0])
-        .args(&wrapper[1..])
-        .arg("true")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if !works {
-        println!("passed over: no namespace of mounts can be had here");
+    let Some(wrapper) = program::with_mounts(&script) else {
         return;
-    }
+    };
+    let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
     let certificate = Certificate::make(folder.path());
     let backend = backend::echo();
     let config = format!(

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
 
 use adit::sys::cpu;
 use serde_json::Value;
@@ -21,18 +20,7 @@ fn disguise(tree: &Path, cpus: [usize; 2]) -> Option<Vec<String>> {
         cpus[0],
         cpus[1]
     );
-    let wrapper = ["unshare", "--map-root-user", "--mount", "sh", "-c", &script];
-    let works = Command::new(wrapper[0])
-        .args(&wrapper[1..])
-        .arg("true")
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if !works {
-        println!("passed over: no namespace of mounts can be had here, or no taskset");
-    }
-    works.then(|| wrapper.map(str::to_owned).to_vec())
+    program::with_mounts(&script)
 }
 
 fn two_cpus() -> Option<[usize; 2]> {
